@@ -1,0 +1,14 @@
+//! flowrun's language: text to a checked [`plan::Plan`].
+//!
+//! ```text
+//! graph.kdl -> document -> graph -> plan
+//!              KDL, spans  names    types, defaults, placement
+//! ```
+//! Knows no timely, no FFmpeg and no CUDA. What operators exist is told by a [`port::Catalogue`].
+
+pub mod expr;
+pub mod params;
+pub mod plan;
+pub mod port;
+pub mod schema;
+pub mod value;
