@@ -113,7 +113,8 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
 /// # Errors
 /// Says what was expected, for a text that is no number with a unit of time.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write a number and a unit, as in \"800ms\", \"5s\", \"1m\", \"2h\"");
+    let wrong =
+        || format!("`{text}` is no duration: write a number and a unit, as in \"800ms\", \"5s\", \"1m\", \"2h\"");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
     let scale = match unit {
         "ns" => 1.0,

@@ -3,8 +3,8 @@
 //! Doc comments become the parameter reference, so a field without one does not compile.
 
 use proc_macro::TokenStream;
-use proc_macro2::{Span, TokenStream as Tokens};
 use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::{Span, TokenStream as Tokens};
 use quote::quote;
 use syn::{Data, DeriveInput, Error, Fields, Ident, LitStr, Result, parse_macro_input};
 
@@ -38,17 +38,26 @@ fn expand(input: DeriveInput, with: fn(&DeriveInput) -> Result<Tokens>) -> Token
 
 /// The language crate as the deriving crate sees it: directly, or through the facade.
 fn dsl_path() -> Result<Tokens> {
-    let path = |found: FoundCrate, own: &str| match found {
-        FoundCrate::Itself => Ident::new(own, Span::call_site()),
+    crate_path("flowrun-dsl", "dsl").ok_or_else(|| Error::new(Span::call_site(), "add `flowrun` to the dependencies"))
+}
+
+/// The engine crate as the deriving crate sees it; the language's own tests see none.
+fn engine_path() -> Option<Tokens> {
+    crate_path("flowrun-engine", "engine")
+}
+
+fn crate_path(package: &str, module: &str) -> Option<Tokens> {
+    let name = |found: FoundCrate, package: &str| match found {
+        FoundCrate::Itself => Ident::new(&package.replace('-', "_"), Span::call_site()),
         FoundCrate::Name(name) => Ident::new(&name, Span::call_site()),
     };
-    if let Ok(found) = crate_name("flowrun-dsl") {
-        let name = path(found, "flowrun_dsl");
-        return Ok(quote!(::#name));
+    if let Ok(found) = crate_name(package) {
+        let name = name(found, package);
+        return Some(quote!(::#name));
     }
-    let found = crate_name("flowrun").map_err(|error| Error::new(Span::call_site(), error))?;
-    let name = path(found, "flowrun");
-    Ok(quote!(::#name::dsl))
+    let found = name(crate_name("flowrun").ok()?, "flowrun");
+    let module = Ident::new(module, Span::call_site());
+    Some(quote!(::#found::#module))
 }
 
 fn named_fields(input: &DeriveInput) -> Result<&syn::FieldsNamed> {
@@ -63,13 +72,19 @@ fn named_fields(input: &DeriveInput) -> Result<&syn::FieldsNamed> {
 
 /// The doc comment as one text, lines joined.
 fn doc_of(attributes: &[syn::Attribute]) -> String {
-    let lines = attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| match &attribute.meta {
-        syn::Meta::NameValue(pair) => match &pair.value {
-            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(text.value().trim().to_owned()),
+    let lines = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("doc"))
+        .filter_map(|attribute| match &attribute.meta {
+            syn::Meta::NameValue(pair) => match &pair.value {
+                syn::Expr::Lit(syn::ExprLit {
+                    lit: syn::Lit::Str(text),
+                    ..
+                }) => Some(text.value().trim().to_owned()),
+                _ => None,
+            },
             _ => None,
-        },
-        _ => None,
-    });
+        });
     lines.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 

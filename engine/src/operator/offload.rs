@@ -1,0 +1,64 @@
+//! Operators that wait or compute long, away from the timely workers.
+
+use std::time::Duration;
+
+use flowrun_dsl::params::Params;
+
+use crate::batch::{Input, RowType};
+use crate::errors::Result;
+use crate::operator::setup::{NodeSetup, PerCamera};
+use crate::rows::At;
+
+/// How jobs are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// Threads that take batches; two let one prepare its input while the other computes.
+    pub lanes: usize,
+    /// The most jobs in a batch.
+    pub size: usize,
+    /// How long the first job of a batch may wait for others.
+    pub deadline: Duration,
+}
+
+/// One frame to answer.
+pub struct Job<I: Input, O> {
+    /// Which frame of which camera.
+    pub at: At,
+    /// Its rows.
+    pub input: I::Held,
+    /// The answer; a job left without one is answered with an error row.
+    pub result: Option<Result<Vec<O>>>,
+}
+
+/// An operator without memory between frames that works on batches over all cameras.
+/// Results may come in any order: the engine puts them back into each camera's.
+pub trait Offload: Sized + Send + Sync + 'static {
+    /// The node's name in a graph.
+    const KIND: &'static str;
+    /// The parameters.
+    type Params: Params;
+    /// What it reads.
+    type Input: Input<Held: Send>;
+    /// What it emits.
+    type Output: RowType;
+    /// What one thread keeps from batch to batch: scratch memory.
+    type Lane: Send;
+
+    /// Builds the one instance that all lanes share: opens devices, loads models.
+    ///
+    /// # Errors
+    /// What is wrong, and what mends it.
+    fn new(params: PerCamera<Self::Params>, setup: &NodeSetup<'_>) -> Result<Self>;
+
+    /// How jobs are gathered.
+    fn policy(&self) -> BatchPolicy;
+
+    /// Scratch memory of a thread.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn lane(&self) -> Result<Self::Lane>;
+
+    /// Answers a batch. Each frame fails or succeeds by itself.
+    fn process(&self, lane: &mut Self::Lane, jobs: &mut [Job<Self::Input, Self::Output>]);
+}

@@ -1,0 +1,57 @@
+//! Where rows leave the graph.
+
+use std::io;
+
+use flowrun_dsl::params::Params;
+use flowrun_dsl::port::{PortRows, Role};
+
+use crate::batch::Answer;
+use crate::errors::Result;
+use crate::operator::setup::NodeSetup;
+
+/// Turns answers into bytes on the worker that has them; the engine puts the bytes of all workers
+/// in the order (tick, camera, frame) and hands them to one [`SinkWriter`] on a thread of its own.
+pub trait Sink: Sized + Send + Sync + 'static {
+    /// The node's name in a graph.
+    const KIND: &'static str;
+    /// `write` or `publish`.
+    const ROLE: Role;
+    /// The parameters.
+    type Params: Params;
+
+    /// What it takes.
+    fn takes() -> PortRows;
+
+    /// Checks all that can be checked without opening anything.
+    ///
+    /// # Errors
+    /// What is wrong, and what mends it.
+    fn new(params: Self::Params, setup: &NodeSetup<'_>) -> Result<Self>;
+
+    /// Opens what is written to. Called once, before the first frame is admitted.
+    ///
+    /// # Errors
+    /// What is wrong, and what mends it.
+    fn open(&self) -> Result<Box<dyn SinkWriter>>;
+
+    /// Appends an answer's rows; an answer without any may append nothing.
+    ///
+    /// # Errors
+    /// Becomes an error row.
+    fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()>;
+}
+
+/// What a sink writes to.
+pub trait SinkWriter: Send {
+    /// Takes bytes of one or more whole answers.
+    ///
+    /// # Errors
+    /// As the system reports it: the run ends with it.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Completes what was written: after this it is all there, before it nothing claims to be.
+    ///
+    /// # Errors
+    /// As the system reports it.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}

@@ -1,0 +1,125 @@
+//! Where frames and rows enter the graph.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use flowrun_dsl::params::{Choice, Params};
+use flowrun_dsl::port::RowKind;
+
+use crate::batch::Batch;
+use crate::errors::Result;
+use crate::rows::{CameraId, Size};
+
+/// How fast a recorded or synthetic source runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum Pace {
+    /// As it was filmed.
+    Media,
+    /// As fast as it can be answered; the whole run is then offline, in the medium's own time.
+    Max,
+}
+
+/// What becomes of a frame when too many of its camera are still unanswered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overload {
+    /// It waits, and the source with it.
+    Wait,
+    /// It is shed before admission and counted.
+    Shed,
+}
+
+/// What the engine must know of an opened source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceTraits {
+    /// Whether it ends by itself.
+    pub finite: bool,
+    /// How fast it runs.
+    pub pace: Pace,
+    /// What happens to frames that come too fast.
+    pub overload: Overload,
+}
+
+/// One frame or row set of a source.
+#[derive(Debug)]
+pub struct Item {
+    /// Index in the source, from 0, counted before decimation; increasing, across loops too.
+    pub frame: u64,
+    /// Nanoseconds since the medium's start, or event time where the source knows it; increasing across loops.
+    pub media_time: i64,
+    /// The picture's size.
+    pub size: Size,
+    /// A frame, or rows of the source's kind.
+    pub batch: Batch,
+}
+
+/// What a source has.
+#[derive(Debug)]
+pub enum Next {
+    /// A frame or rows.
+    Item(Item),
+    /// Something it could not read; it goes on. Becomes an error row.
+    Fault(String),
+    /// It has ended.
+    End,
+}
+
+/// Tells a source that the run is ending.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Asks all who look at it to end.
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+    /// Whether it has been asked.
+    pub fn asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A camera's place in the graph.
+pub struct SourceSetup<'a> {
+    /// The graph file's folder: relative paths start there.
+    pub root: &'a std::path::Path,
+    /// The run's names.
+    pub names: &'a Arc<crate::names::Names>,
+    /// The camera.
+    pub camera: CameraId,
+    /// When the run is to end; a source that waits looks at it at least every 100 ms.
+    pub stop: Stop,
+}
+
+/// A camera, a file, rows. Lives on a thread of its own.
+pub trait Source: Sized + Send + 'static {
+    /// The node's name in a graph.
+    const KIND: &'static str;
+    /// The parameters.
+    type Params: Params;
+
+    /// What it emits; for a source whose parameters decide, the parameter and the kind for each of its values.
+    fn output() -> SourceOutput;
+
+    /// Opens it: a missing file is found here, before anything runs.
+    ///
+    /// # Errors
+    /// What is wrong, and what mends it.
+    fn open(params: Self::Params, setup: &SourceSetup<'_>) -> Result<Self>;
+
+    /// What kind of source it turned out to be.
+    fn traits(&self) -> SourceTraits;
+
+    /// The next frame; may wait for it.
+    ///
+    /// # Errors
+    /// When it cannot go on: the camera ends with an error row.
+    fn next(&mut self) -> Result<Next>;
+}
+
+/// What a source emits.
+pub enum SourceOutput {
+    /// Always this.
+    Always(RowKind),
+    /// What the value of a parameter says.
+    ByParam(&'static str, Vec<(&'static str, RowKind)>),
+}
