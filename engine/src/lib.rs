@@ -3,10 +3,16 @@
 // The derives name this crate by its path from outside.
 extern crate self as flowrun_engine;
 
+pub mod admission;
 pub mod batch;
+pub mod clock;
+pub mod dataflow;
 pub mod errors;
 pub mod frame;
+pub mod metrics;
 pub mod names;
 pub mod operator;
+pub mod registry;
 pub mod rows;
+pub mod run;
 pub mod time;

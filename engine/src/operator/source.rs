@@ -90,10 +90,21 @@ pub struct SourceSetup<'a> {
     pub stop: Stop,
 }
 
-/// A camera, a file, rows. Lives on a thread of its own.
+/// Where a source's [`Source::next`] is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thread {
+    /// On a thread of the camera's own: it may wait or decode.
+    Own,
+    /// On one thread for all such sources: it never waits and answers in microseconds.
+    Shared,
+}
+
+/// A camera, a file, rows.
 pub trait Source: Sized + Send + 'static {
     /// The node's name in a graph.
     const KIND: &'static str;
+    /// Where it runs.
+    const THREAD: Thread = Thread::Own;
     /// The parameters.
     type Params: Params;
 

@@ -1,0 +1,79 @@
+//! Engine time, and how media time becomes event time (law 1).
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::time::{EventTime, Tick, nanos, tick_of};
+
+/// A run's clock. Only the engine reads it; operators see event time alone.
+#[derive(Debug)]
+pub struct Clock {
+    /// When the run began, by the monotone clock and on the wall.
+    began: OnceLock<(Instant, EventTime)>,
+    offline: bool,
+}
+
+impl Clock {
+    /// A clock whose ticks are engine time; the run's start on the wall anchors media time.
+    pub fn live() -> Self {
+        Clock {
+            began: OnceLock::new(),
+            offline: false,
+        }
+    }
+
+    /// A clock whose ticks are media time: every source is finite and runs as fast as it is answered, and
+    /// the same input gives the same ticks on any machine.
+    pub fn offline() -> Self {
+        Clock {
+            began: OnceLock::new(),
+            offline: true,
+        }
+    }
+
+    /// Starts it.
+    pub fn begin(&self) {
+        self.origin();
+    }
+
+    fn origin(&self) -> &(Instant, EventTime) {
+        self.began.get_or_init(|| {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos);
+            (Instant::now(), EventTime(wall))
+        })
+    }
+
+    /// Whether the run lives in its media's time.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// Time since the run began.
+    pub fn elapsed(&self) -> Duration {
+        self.origin().0.elapsed()
+    }
+
+    /// Microseconds since the run began.
+    pub fn now_us(&self) -> u64 {
+        u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The tick of this moment, in a live run.
+    pub fn now_tick(&self) -> Tick {
+        tick_of(self.elapsed())
+    }
+
+    /// The tick of a medium's moment, in an offline run.
+    pub fn media_tick(media_time: i64) -> Tick {
+        tick_of(Duration::from_nanos(u64::try_from(media_time).unwrap_or(0)))
+    }
+
+    /// When a picture was taken: run start plus media time since the camera's first picture, or in an
+    /// offline run the medium's own time.
+    pub fn event_time(&self, media_time: i64, first: i64) -> EventTime {
+        if self.offline {
+            return EventTime(media_time);
+        }
+        EventTime(self.origin().1.0.saturating_add(media_time.saturating_sub(first)))
+    }
+}

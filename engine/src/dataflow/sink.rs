@@ -1,0 +1,216 @@
+//! Rows leave: encoded on the worker that has them, gathered on one, put into the order (tick, camera,
+//! frame, input), and written by a thread of their own.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Concatenate;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::progress::operate::FrontierInterest;
+
+use crate::dataflow::failures::Failures;
+use crate::dataflow::{Edge, Out};
+use crate::operator::SinkWriter;
+use crate::registry::ErasedSink;
+use crate::run::context::Context;
+use crate::time::Tick;
+
+/// The bytes of one answer.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Encoded {
+    camera: u32,
+    frame: u64,
+    input: u16,
+    bytes: Vec<u8>,
+}
+
+/// The thread of one sink.
+pub struct Writer {
+    sender: Mutex<Option<Sender<Vec<u8>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(name: &str, sink: Box<dyn SinkWriter>, context: Arc<Context>) -> std::io::Result<Self> {
+        let (sender, chunks) = channel();
+        let name: Arc<str> = name.into();
+        let builder = std::thread::Builder::new().name(format!("write {name}"));
+        let thread = builder.spawn(move || write_all(&name, sink, &chunks, &context))?;
+        Ok(Writer {
+            sender: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    fn sender(&self) -> Option<Sender<Vec<u8>>> {
+        self.sender
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+
+    /// Waits until everything is written and finished; the dataflow must have ended.
+    pub fn join(&self) {
+        drop(
+            self.sender
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .take(),
+        );
+        if let Some(thread) = self
+            .thread
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .take()
+        {
+            // A panic inside a sink's writer leaves its file unfinished, which is what its absence says.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(name: &str, mut sink: Box<dyn SinkWriter>, chunks: &Receiver<Vec<u8>>, context: &Context) {
+    let mut healthy = true;
+    for chunk in chunks {
+        // After a failure what still comes is only taken off the books, so that nobody waits for it.
+        if healthy && let Err(error) = sink.write(&chunk) {
+            context.fail(format!("{name}: cannot write: {error}"));
+            healthy = false;
+        }
+        context.ledger.backlog(-(chunk.len() as i64));
+    }
+    // A run that failed does not present its output as whole.
+    if healthy
+        && context.failure().is_none()
+        && let Err(error) = sink.finish()
+    {
+        context.fail(format!("{name}: cannot finish: {error}"));
+    }
+}
+
+/// The collector's end of the channel. A worker that panics must not look like one that is done.
+struct Chunks {
+    sender: Option<Sender<Vec<u8>>>,
+    context: Arc<Context>,
+}
+
+impl Drop for Chunks {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.context.fail("a worker panicked".into());
+        }
+    }
+}
+
+/// Renders a sink.
+pub fn render<'scope>(
+    scope: Scope<'scope, Tick>,
+    inputs: Vec<Edge<'scope>>,
+    node: usize,
+    sink: &Arc<dyn ErasedSink>,
+    writer: &Writer,
+    context: &Arc<Context>,
+) {
+    let name = context.plan.nodes[node].name.clone();
+    let encoded = inputs
+        .into_iter()
+        .enumerate()
+        .map(|(input, stream)| encode(scope, stream, input as u16, node, sink, context));
+    let encoded = scope.concatenate(encoded.collect::<Vec<_>>());
+    let mut builder = OperatorBuilder::new(format!("{name} order"), scope);
+    let target = node as u64;
+    let mut input = builder.new_input(encoded, Exchange::new(move |_: &Encoded| target));
+    let chunks = Chunks {
+        sender: writer.sender(),
+        context: context.clone(),
+    };
+    let mut waiting: BTreeMap<Tick, Vec<Encoded>> = BTreeMap::new();
+    builder.build(move |_| {
+        move |frontiers| {
+            input.for_each(|capability, rows| {
+                let tick = *capability.least().expect("a message has a time");
+                waiting.entry(tick).or_default().append(rows);
+            });
+            let frontier = frontiers[0].frontier();
+            let mut chunk = Vec::new();
+            while let Some(first) = waiting.first_entry() {
+                if frontier.less_equal(first.key()) {
+                    break;
+                }
+                let mut rows = first.remove();
+                rows.sort_by_key(|row| (row.camera, row.frame, row.input));
+                rows.iter().for_each(|row| chunk.extend_from_slice(&row.bytes));
+            }
+            if let (Some(sender), false) = (&chunks.sender, chunk.is_empty()) {
+                // It fails only when the writer's thread panicked: then there is nothing to write to.
+                let _ = sender.send(chunk);
+            }
+        }
+    });
+}
+
+fn encode<'scope>(
+    scope: Scope<'scope, Tick>,
+    stream: Edge<'scope>,
+    input_index: u16,
+    node: usize,
+    sink: &Arc<dyn ErasedSink>,
+    context: &Arc<Context>,
+) -> timely::dataflow::Stream<'scope, Tick, Vec<Encoded>> {
+    let mut builder = OperatorBuilder::new(context.plan.nodes[node].name.clone(), scope);
+    let mut input = builder.new_input(stream, Pipeline);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    let (output, encoded) = builder.new_output::<Vec<Encoded>>();
+    let mut output: Out<Encoded> = Out::from(output);
+    let (sink, context) = (sink.clone(), context.clone());
+    let failures = Failures::of(&context, node, false);
+    let leaf = context.ledger.leaf(node);
+    builder.build(move |_| {
+        move |_| {
+            let mut output = output.activate();
+            input.for_each(|capability, answers| {
+                let mut rows = Vec::new();
+                let mut total = 0;
+                for answer in answers.iter() {
+                    let mut bytes = Vec::new();
+                    if !answer.batch.is_empty()
+                        && let Err(error) = sink.encode(answer, &mut bytes)
+                    {
+                        bytes.clear();
+                        failures.report(answer.at, answer.admitted_us, &error.cause);
+                    }
+                    if !bytes.is_empty() {
+                        total += bytes.len();
+                        rows.push(Encoded {
+                            camera: answer.at.camera.0,
+                            frame: answer.at.frame,
+                            input: input_index,
+                            bytes,
+                        });
+                    }
+                }
+                context.ledger.backlog(total as i64);
+                context.metrics.node(node).answered(answers, context.clock.now_us());
+                if let Some(leaf) = &leaf {
+                    answers
+                        .iter()
+                        .for_each(|answer| context.ledger.answered(leaf, answer.at.camera, answer.at.frame));
+                }
+                answers.clear();
+                if !rows.is_empty() {
+                    output.session(&capability).give_container(&mut rows);
+                }
+            });
+        }
+    });
+    encoded
+}

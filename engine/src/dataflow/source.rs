@@ -1,0 +1,198 @@
+//! Brings what camera threads have admitted into the dataflow, and moves its frontier (law 1).
+//!
+//! Live, the tick is engine time at admission: while frames come the frontier moves by their ticks,
+//! else by a slow pulse. Offline, the tick is media time, and the frontier is the earliest tick that
+//! some camera may still send.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use timely::dataflow::Scope;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::scheduling::SyncActivator;
+
+use crate::batch::{Answer, Batch};
+use crate::dataflow::failures::error_row;
+use crate::dataflow::{Edge, Out, Rendered};
+use crate::rows::{At, CameraId, Rows};
+use crate::run::context::Context;
+use crate::time::{PULSE, TICK, Tick};
+
+/// What a camera's thread sends.
+#[derive(Debug)]
+pub enum Message {
+    /// An admitted frame; the tick counts in an offline run only.
+    Admitted(Tick, Answer),
+    /// Something the camera could not read.
+    Fault(Tick, At, String),
+    /// The camera has ended.
+    End(CameraId),
+}
+
+/// The way from camera threads to the worker that owns the cameras.
+#[derive(Default)]
+pub struct Inbox {
+    state: Mutex<InboxState>,
+}
+
+#[derive(Default)]
+struct InboxState {
+    messages: Vec<Message>,
+    activator: Option<SyncActivator>,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Sends; wakes the worker unless it has been woken for an earlier message already.
+    pub fn send(&self, message: Message) {
+        let mut state = self.lock();
+        let first = state.messages.is_empty();
+        state.messages.push(message);
+        if first {
+            state.wake();
+        }
+    }
+
+    /// Wakes the worker although there is no message: an announcement may have moved.
+    pub fn wake(&self) {
+        self.lock().wake();
+    }
+
+    fn drain(&self) -> Vec<Message> {
+        std::mem::take(&mut self.lock().messages)
+    }
+}
+
+impl InboxState {
+    fn wake(&self) {
+        if let Some(activator) = &self.activator {
+            // It fails only once the worker is gone, and then nobody is left to wake.
+            let _ = activator.activate();
+        }
+    }
+}
+
+/// Renders the cameras of a group that this worker owns.
+pub fn render<'scope>(
+    scope: Scope<'scope, Tick>,
+    group: &str,
+    cameras: Vec<CameraId>,
+    inbox: Arc<Inbox>,
+    context: Arc<Context>,
+    errors_wanted: bool,
+) -> Rendered<'scope> {
+    let mut builder = OperatorBuilder::new(format!("cameras {group}"), scope);
+    let address = builder.operator_info().address;
+    inbox.lock().activator = Some(scope.worker().sync_activator_for(address.to_vec()));
+    let again = scope.activator_for(address);
+    let (output, rows) = builder.new_output::<Vec<Answer>>();
+    let mut output: Out<Answer> = Out::from(output);
+    let errors = errors_wanted.then(|| builder.new_output::<Vec<Answer>>());
+    let (mut error_output, errors): (Option<Out<Answer>>, Option<Edge<'scope>>) = match errors {
+        Some((output, stream)) => (Some(Out::from(output)), Some(stream)),
+        None => (None, None),
+    };
+    builder.build(move |mut capabilities| {
+        let mut error_capability = errors_wanted.then(|| capabilities.pop().expect("an output has a capability"));
+        let mut capability = capabilities.pop();
+        let mut open = cameras;
+        move |_| {
+            let Some(held) = capability.as_mut() else { return };
+            let offline = context.clock.is_offline();
+            // Read before the messages are drained: a camera announces a tick only after it has sent
+            // everything before it, so nothing in or after this drain is earlier than these.
+            let announced = open.iter().filter_map(|camera| context.ledger.announced(*camera)).min();
+            let now = if offline {
+                *held.time()
+            } else {
+                context.clock.now_tick().max(*held.time())
+            };
+            let mut answers: Vec<(Tick, Answer)> = Vec::new();
+            let mut faults: Vec<(Tick, Answer)> = Vec::new();
+            for message in inbox.drain() {
+                let at_tick = |tick: Tick| if offline { tick } else { now };
+                match message {
+                    Message::Admitted(tick, answer) => answers.push((at_tick(tick), answer)),
+                    Message::Fault(tick, at, cause) => {
+                        let row = error_row(&context.names.camera(at.camera), &cause);
+                        let batch = Batch::Errors(Rows::from(vec![row]));
+                        let answer = Answer {
+                            at,
+                            batch,
+                            admitted_us: context.clock.now_us(),
+                            failed: false,
+                        };
+                        faults.push((at_tick(tick), answer));
+                    }
+                    Message::End(camera) => {
+                        open.retain(|other| *other != camera);
+                        if !offline {
+                            context.ledger.end(camera, now + 1);
+                        }
+                    }
+                }
+            }
+            let active = !answers.is_empty() || !faults.is_empty();
+            {
+                let mut output = output.activate();
+                for (tick, mut group) in by_tick(answers) {
+                    output
+                        .session_with_builder(&held.delayed(&tick))
+                        .give_container(&mut group);
+                }
+            }
+            if let (Some(output), Some(held)) = (error_output.as_mut(), error_capability.as_ref()) {
+                let mut output = output.activate();
+                for (tick, mut group) in by_tick(faults) {
+                    output
+                        .session_with_builder(&held.delayed(&tick))
+                        .give_container(&mut group);
+                }
+            }
+            if open.is_empty() {
+                (capability, error_capability) = (None, None);
+                return;
+            }
+            let upper = if offline {
+                announced.unwrap_or(now).max(now)
+            } else {
+                now
+            };
+            if upper > *held.time() {
+                held.downgrade(&upper);
+                if let Some(error_capability) = error_capability.as_mut() {
+                    error_capability.downgrade(&upper);
+                }
+            }
+            if !offline {
+                // The tick just sent closes when the next begins; without traffic a pulse is enough.
+                let elapsed = context.clock.elapsed();
+                let boundary = TICK * u32::try_from(now + 1).unwrap_or(u32::MAX);
+                again.activate_after(if active {
+                    boundary.saturating_sub(elapsed)
+                } else {
+                    PULSE
+                });
+            }
+        }
+    });
+    Rendered {
+        rows: Some(rows),
+        errors,
+    }
+}
+
+/// Groups what was drained by tick, keeping the order within each.
+fn by_tick(mut drained: Vec<(Tick, Answer)>) -> Vec<(Tick, Vec<Answer>)> {
+    drained.sort_by_key(|(tick, _)| *tick);
+    let mut groups: Vec<(Tick, Vec<Answer>)> = Vec::new();
+    for (tick, answer) in drained {
+        match groups.last_mut() {
+            Some((last, group)) if *last == tick => group.push(answer),
+            _ => groups.push((tick, vec![answer])),
+        }
+    }
+    groups
+}

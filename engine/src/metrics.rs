@@ -1,0 +1,141 @@
+//! What each node does: answers, rows, errors, queue, latency. Written by workers, read by anyone.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use flowrun_dsl::plan::Plan;
+
+use crate::batch::Answer;
+
+/// Metrics of all nodes of a plan.
+pub struct Metrics {
+    nodes: Vec<NodeMetrics>,
+}
+
+/// Metrics of one node.
+#[derive(Default)]
+pub struct NodeMetrics {
+    /// Frames answered.
+    pub answers: AtomicU64,
+    /// Rows emitted.
+    pub rows: AtomicU64,
+    /// Frames answered with an error.
+    pub errors: AtomicU64,
+    /// Frames waiting inside the node now.
+    pub queue: AtomicI64,
+    /// Nanoseconds spent in the node's own code.
+    pub busy_ns: AtomicU64,
+    /// From admission to this node's answer, in microseconds.
+    pub latency_us: Histogram,
+}
+
+impl Metrics {
+    /// Metrics for each node of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        Metrics {
+            nodes: plan.nodes.iter().map(|_| NodeMetrics::default()).collect(),
+        }
+    }
+
+    /// A node's metrics, by its index in the plan.
+    pub fn node(&self, node: usize) -> &NodeMetrics {
+        &self.nodes[node]
+    }
+}
+
+impl NodeMetrics {
+    /// Counts answers that leave the node now.
+    pub fn answered(&self, answers: &[Answer], now_us: u64) {
+        let rows: usize = answers.iter().map(|answer| answer.batch.len()).sum();
+        self.answers.fetch_add(answers.len() as u64, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+        for answer in answers {
+            self.latency_us.record(now_us.saturating_sub(answer.admitted_us));
+        }
+    }
+}
+
+const SUB_BITS: u32 = 4;
+const BUCKETS: usize = (64 - SUB_BITS as usize + 1) << SUB_BITS;
+
+/// Counts of values in buckets of at most 6.25 % width, as in HdrHistogram.
+pub struct Histogram {
+    buckets: Box<[AtomicU64]>,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram {
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+}
+
+fn bucket_of(value: u64) -> usize {
+    let bits = 64 - value.leading_zeros();
+    if bits <= SUB_BITS {
+        return value as usize;
+    }
+    let shift = bits - SUB_BITS - 1;
+    (((shift + 1) as usize) << SUB_BITS) + ((value >> shift) as usize & ((1 << SUB_BITS) - 1))
+}
+
+fn upper_edge(bucket: usize) -> u64 {
+    let (block, within) = (bucket >> SUB_BITS, (bucket & ((1 << SUB_BITS) - 1)) as u64);
+    if block == 0 {
+        return within;
+    }
+    let shift = block as u32 - 1;
+    let first = ((1 << SUB_BITS) | within) << shift;
+    first + ((1u64 << shift) - 1)
+}
+
+impl Histogram {
+    /// Counts a value.
+    pub fn record(&self, value: u64) {
+        self.buckets[bucket_of(value)].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The value below which this share of all lies, within a bucket's width; 0 when there is none.
+    pub fn quantile(&self, share: f64) -> u64 {
+        let total = self.count();
+        let rank = (share.clamp(0.0, 1.0) * total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (index, bucket) in self.buckets.iter().enumerate() {
+            seen += bucket.load(Ordering::Relaxed);
+            if total > 0 && seen >= rank {
+                return upper_edge(index);
+            }
+        }
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_value_lies_in_its_bucket(value in any::<u64>()) {
+            let bucket = bucket_of(value);
+            prop_assert!(bucket < BUCKETS);
+            prop_assert!(upper_edge(bucket) >= value);
+            prop_assert!(bucket == 0 || upper_edge(bucket - 1) < value);
+        }
+    }
+
+    #[test]
+    fn quantiles_are_within_a_bucket() {
+        let histogram = Histogram::default();
+        (1..=1000).for_each(|value| histogram.record(value));
+        assert!((500..=532).contains(&histogram.quantile(0.5)));
+        assert!((990..=1055).contains(&histogram.quantile(0.99)));
+        assert_eq!(Histogram::default().quantile(0.5), 0);
+    }
+}

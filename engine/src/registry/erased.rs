@@ -1,0 +1,281 @@
+//! Operators with their types taken off: what the dataflow calls.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use flowrun_dsl::params::Params;
+use flowrun_dsl::plan::{CameraPlan, NodePlan};
+use flowrun_dsl::port::RowKind;
+use flowrun_dsl::schema::Schema;
+
+use crate::batch::{Answer, Batch, Input, RowType};
+use crate::errors::{OperatorError, Result};
+use crate::operator::{
+    BatchPolicy, Datum, Job, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkWriter,
+    Source, SourceSetup, SourceTraits, Thread, Window,
+};
+use crate::rows::{At, CameraId};
+use crate::run::context::Context;
+
+fn wrong_rows() -> OperatorError {
+    OperatorError::new("rows of another kind arrived; the plan should have refused this")
+}
+
+fn params_of<P: Params>(values: &flowrun_dsl::params::ParamValues) -> Result<P> {
+    P::from_values(values).map_err(|error| OperatorError::new(error.to_string()))
+}
+
+// ---- one instance a camera ---------------------------------------------------------------------
+
+/// An [`Operator`]'s instance for one camera.
+pub trait Instance: Send {
+    /// Answers one frame: one batch a port in, one out.
+    ///
+    /// # Errors
+    /// As the operator reports it.
+    fn process(&mut self, at: &At, inputs: &[Batch]) -> Result<Batch>;
+}
+
+/// Makes instances.
+pub trait Keyed: Send + Sync {
+    /// An instance for a camera.
+    ///
+    /// # Errors
+    /// What is wrong with the parameters or the machine.
+    fn instance(&self, camera: CameraId) -> Result<Box<dyn Instance>>;
+    /// What it emits.
+    fn output(&self) -> RowKind;
+}
+
+struct KeyedNode<O: Operator> {
+    context: Arc<Context>,
+    node: NodePlan,
+    params: PerCamera<O::Params>,
+}
+
+struct KeyedInstance<O>(O);
+
+impl<O: Operator> Keyed for KeyedNode<O> {
+    fn instance(&self, camera: CameraId) -> Result<Box<dyn Instance>> {
+        let setup = Setup {
+            node: self.context.setup(&self.node),
+            camera,
+        };
+        Ok(Box::new(KeyedInstance(O::new(
+            self.params.get(camera).clone(),
+            &setup,
+        )?)))
+    }
+    fn output(&self) -> RowKind {
+        O::Output::kind()
+    }
+}
+
+impl<O: Operator> Instance for KeyedInstance<O> {
+    fn process(&mut self, at: &At, inputs: &[Batch]) -> Result<Batch> {
+        let held = O::Input::hold(inputs).ok_or_else(wrong_rows)?;
+        let mut out = Output::default();
+        self.0.process(at, O::Input::view(&held), &mut out)?;
+        Ok(O::Output::into_batch(out.into_rows()))
+    }
+}
+
+pub(super) fn keyed<O: Operator>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn Keyed>> {
+    let params = per_camera::<O::Params>(node, context)?;
+    Ok(Arc::new(KeyedNode::<O> {
+        context: context.clone(),
+        node: node.clone(),
+        params,
+    }))
+}
+
+fn per_camera<P: Params>(node: &NodePlan, context: &Arc<Context>) -> Result<PerCamera<P>> {
+    let mut overrides = BTreeMap::new();
+    for (camera, values) in &node.overrides {
+        let index = context.plan.cameras.iter().position(|known| known.name == *camera);
+        let index = index.ok_or_else(|| OperatorError::new(format!("no camera is called `{camera}`")))?;
+        overrides.insert(CameraId(index as u32), params_of(values)?);
+    }
+    Ok(PerCamera::new(params_of(&node.params)?, overrides))
+}
+
+// ---- offload ---------------------------------------------------------------------------------
+
+/// One frame for an offload, types taken off.
+pub struct ErasedJob {
+    /// Which frame.
+    pub at: At,
+    /// One batch a port.
+    pub inputs: Vec<Batch>,
+    /// The answer.
+    pub result: Option<Result<Batch>>,
+}
+
+/// An [`Offload`] shared by its lanes.
+pub trait ErasedOffload: Send + Sync {
+    /// How jobs are gathered.
+    fn policy(&self) -> BatchPolicy;
+    /// A lane: a function over batches with scratch memory of its own.
+    ///
+    /// # Errors
+    /// When the scratch memory cannot be had.
+    fn lane(self: Arc<Self>) -> Result<Box<dyn FnMut(&mut [ErasedJob]) + Send>>;
+    /// What it emits.
+    fn output(&self) -> RowKind;
+}
+
+struct OffloadNode<O>(O);
+
+impl<O: Offload> ErasedOffload for OffloadNode<O> {
+    fn policy(&self) -> BatchPolicy {
+        self.0.policy()
+    }
+    fn lane(self: Arc<Self>) -> Result<Box<dyn FnMut(&mut [ErasedJob]) + Send>> {
+        let mut lane = self.0.lane()?;
+        Ok(Box::new(move |jobs: &mut [ErasedJob]| {
+            let mut fit = Vec::with_capacity(jobs.len());
+            let mut places = Vec::with_capacity(jobs.len());
+            for (place, job) in jobs.iter_mut().enumerate() {
+                match O::Input::hold(&job.inputs) {
+                    Some(input) => {
+                        fit.push(Job {
+                            at: job.at,
+                            input,
+                            result: None,
+                        });
+                        places.push(place);
+                    }
+                    None => job.result = Some(Err(wrong_rows())),
+                }
+            }
+            self.0.process(&mut lane, &mut fit);
+            for (place, job) in places.into_iter().zip(fit) {
+                jobs[place].result = job.result.map(|result| result.map(O::Output::into_batch));
+            }
+        }))
+    }
+    fn output(&self) -> RowKind {
+        O::Output::kind()
+    }
+}
+
+pub(super) fn offload<O: Offload>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedOffload>> {
+    let params = per_camera::<O::Params>(node, context)?;
+    Ok(Arc::new(OffloadNode(O::new(params, &context.setup(node))?)))
+}
+
+// ---- queries ---------------------------------------------------------------------------------
+
+/// A [`Query`], types taken off.
+pub trait ErasedQuery: Send + Sync {
+    /// See [`Query::window`].
+    fn window(&self) -> Window;
+    /// See [`Query::schema`].
+    fn schema(&self) -> Arc<Schema>;
+    /// See [`Query::rows`].
+    fn rows(&self, answer: &Answer, out: &mut Vec<(Vec<Datum>, Vec<Datum>)>);
+    /// See [`Query::fold`].
+    fn fold(&self, values: &[(&Vec<Datum>, isize)]) -> Vec<Datum>;
+}
+
+struct QueryNode<Q>(Q);
+
+impl<Q: Query> ErasedQuery for QueryNode<Q> {
+    fn window(&self) -> Window {
+        self.0.window()
+    }
+    fn schema(&self) -> Arc<Schema> {
+        self.0.schema()
+    }
+    fn rows(&self, answer: &Answer, out: &mut Vec<(Vec<Datum>, Vec<Datum>)>) {
+        self.0.rows(answer, out);
+    }
+    fn fold(&self, values: &[(&Vec<Datum>, isize)]) -> Vec<Datum> {
+        self.0.fold(values)
+    }
+}
+
+pub(super) fn query<Q: Query>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedQuery>> {
+    Ok(Arc::new(QueryNode(Q::new(
+        params_of(&node.params)?,
+        &context.setup(node),
+    )?)))
+}
+
+// ---- sinks -----------------------------------------------------------------------------------
+
+/// A [`Sink`], types taken off.
+pub trait ErasedSink: Send + Sync {
+    /// See [`Sink::open`].
+    ///
+    /// # Errors
+    /// As the sink reports it.
+    fn open(&self) -> Result<Box<dyn SinkWriter>>;
+    /// See [`Sink::encode`].
+    ///
+    /// # Errors
+    /// As the sink reports it.
+    fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()>;
+}
+
+struct SinkNode<S>(S);
+
+impl<S: Sink> ErasedSink for SinkNode<S> {
+    fn open(&self) -> Result<Box<dyn SinkWriter>> {
+        self.0.open()
+    }
+    fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
+        self.0.encode(answer, out)
+    }
+}
+
+pub(super) fn sink<S: Sink>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedSink>> {
+    Ok(Arc::new(SinkNode(S::new(
+        params_of(&node.params)?,
+        &context.setup(node),
+    )?)))
+}
+
+// ---- sources ---------------------------------------------------------------------------------
+
+/// A [`Source`], types taken off.
+pub trait ErasedSource: Send {
+    /// See [`Source::THREAD`].
+    fn thread(&self) -> Thread;
+    /// See [`Source::traits`].
+    fn traits(&self) -> SourceTraits;
+    /// See [`Source::next`].
+    ///
+    /// # Errors
+    /// As the source reports it.
+    fn next(&mut self) -> Result<Next>;
+}
+
+struct SourceNode<S>(S);
+
+impl<S: Source> ErasedSource for SourceNode<S> {
+    fn thread(&self) -> Thread {
+        S::THREAD
+    }
+    fn traits(&self) -> SourceTraits {
+        self.0.traits()
+    }
+    fn next(&mut self) -> Result<Next> {
+        self.0.next()
+    }
+}
+
+pub(super) fn source<S: Source>(setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
+    Ok(Box::new(SourceNode(S::open(params_of(&camera.params)?, setup)?)))
+}
+
+impl Context {
+    /// A node's place in this run.
+    pub fn setup<'a>(&'a self, node: &'a NodePlan) -> NodeSetup<'a> {
+        NodeSetup {
+            plan: &self.plan,
+            node,
+            names: &self.names,
+        }
+    }
+}

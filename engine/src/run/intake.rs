@@ -1,0 +1,266 @@
+//! The threads of cameras: read, pace, and let in or shed (laws 1 and 3).
+//!
+//! A source that may wait has a thread of its own; all others share one, which wakes once a tick for
+//! everything that is due, so that a thousand quiet cameras cost two hundred wake-ups a second.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::batch::Answer;
+use crate::clock::Clock;
+use crate::dataflow::{Inbox, Message};
+use crate::operator::{Item, Next, Overload, SourceTraits, Thread};
+use crate::registry::ErasedSource;
+use crate::rows::{At, CameraId};
+use crate::run::context::Context;
+use crate::time::{TICK, Tick};
+
+/// How often a waiting thread looks whether the run is to end.
+const LOOK_AROUND: Duration = Duration::from_millis(50);
+
+/// A camera on its thread.
+pub struct Camera {
+    /// Which one.
+    pub id: CameraId,
+    /// Where its frames come from.
+    pub source: Box<dyn ErasedSource>,
+    /// Where they go.
+    pub inbox: Arc<Inbox>,
+}
+
+struct Slot {
+    camera: Camera,
+    traits: SourceTraits,
+    pending: Option<Item>,
+    first: Option<i64>,
+    tick: Tick,
+    next_frame: u64,
+    last_at: At,
+}
+
+/// Starts the threads of all cameras.
+///
+/// # Errors
+/// When the system has no thread left.
+pub fn start(cameras: Vec<Camera>, context: &Arc<Context>) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
+    let (shared, own): (Vec<_>, Vec<_>) = cameras
+        .into_iter()
+        .partition(|camera| camera.source.thread() == Thread::Shared);
+    let mut threads = Vec::new();
+    let groups = own
+        .into_iter()
+        .map(|camera| vec![camera])
+        .chain((!shared.is_empty()).then_some(shared));
+    for group in groups {
+        let name = match group.as_slice() {
+            [one] => format!("camera {}", context.names.camera(one.id)),
+            _ => "cameras".to_owned(),
+        };
+        let context = context.clone();
+        threads.push(
+            thread::Builder::new()
+                .name(name)
+                .spawn(move || attend(group, &context))?,
+        );
+    }
+    Ok(threads)
+}
+
+fn attend(cameras: Vec<Camera>, context: &Context) {
+    let coalesce = cameras.len() > 1;
+    let mut slots: Vec<Slot> = cameras.into_iter().map(Slot::new).collect();
+    let mut due: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
+    for (index, slot) in slots.iter_mut().enumerate() {
+        context.ledger.attend(slot.camera.id, thread::current());
+        if let Some(at) = slot.fetch(context) {
+            due.push(Reverse((at, index)));
+        }
+    }
+    let mut blocked: Vec<Reverse<(i64, usize)>> = Vec::new();
+    while !context.stop.asked() {
+        let Some(Reverse((at, index))) = due.pop() else {
+            if blocked.is_empty() {
+                return;
+            }
+            thread::park_timeout(LOOK_AROUND);
+            due.extend(blocked.drain(..));
+            continue;
+        };
+        if let Some(wait) = time_until(at, coalesce, context) {
+            due.push(Reverse((at, index)));
+            // What was blocked is looked at again after the wait, or when an answer wakes the thread.
+            thread::park_timeout(wait.min(LOOK_AROUND));
+            due.extend(blocked.drain(..));
+            continue;
+        }
+        match slots[index].admit(context) {
+            Outcome::Next => {
+                if let Some(at) = slots[index].fetch(context) {
+                    due.push(Reverse((at, index)));
+                }
+            }
+            Outcome::Blocked => blocked.push(Reverse((at, index))),
+        }
+    }
+    slots.iter_mut().for_each(|slot| slot.end(context));
+}
+
+/// How long until a moment of media time, in a live run. With many cameras on the thread all that is
+/// due within a tick goes together.
+fn time_until(at: i64, coalesce: bool, context: &Context) -> Option<Duration> {
+    if context.clock.is_offline() {
+        return None;
+    }
+    let due = Duration::from_nanos(u64::try_from(at).unwrap_or(0));
+    let due = if coalesce {
+        TICK * u32::try_from(due.as_nanos().div_ceil(TICK.as_nanos())).unwrap_or(u32::MAX)
+    } else {
+        due
+    };
+    let wait = due.saturating_sub(context.clock.elapsed());
+    (!wait.is_zero()).then_some(wait)
+}
+
+enum Outcome {
+    /// It was admitted or shed.
+    Next,
+    /// It must wait.
+    Blocked,
+}
+
+impl Slot {
+    fn new(camera: Camera) -> Self {
+        let traits = camera.source.traits();
+        Slot {
+            camera,
+            traits,
+            pending: None,
+            first: None,
+            tick: 0,
+            next_frame: 0,
+            last_at: At::default(),
+        }
+    }
+
+    /// Reads the next frame; gives when it is due: media time since the camera's first, or offline the
+    /// medium's own. None when the camera has ended.
+    fn fetch(&mut self, context: &Context) -> Option<i64> {
+        loop {
+            if context.stop.asked() {
+                self.end(context);
+                return None;
+            }
+            let next = catch_unwind(AssertUnwindSafe(|| self.camera.source.next()));
+            match next {
+                Ok(Ok(Next::Item(item))) => {
+                    let first = *self.first.get_or_insert(item.media_time);
+                    let due = if context.clock.is_offline() {
+                        item.media_time
+                    } else {
+                        item.media_time.saturating_sub(first)
+                    };
+                    if context.clock.is_offline() {
+                        // A late row enters at the current tick and corrects.
+                        self.tick = self.tick.max(Clock::media_tick(item.media_time));
+                        context.ledger.announce(self.camera.id, self.tick);
+                    }
+                    self.pending = Some(item);
+                    return Some(due);
+                }
+                Ok(Ok(Next::Fault(cause))) => self.fault(context, cause),
+                Ok(Ok(Next::End)) => {
+                    self.end(context);
+                    return None;
+                }
+                Ok(Err(error)) => {
+                    self.fault(context, error.cause);
+                    self.end(context);
+                    return None;
+                }
+                Err(_) => {
+                    self.fault(context, "the source panicked".into());
+                    self.end(context);
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, context: &Context) -> Outcome {
+        let id = self.camera.id;
+        if context.clock.is_offline() && context.ledger.leads(self.tick) {
+            return self.wait(context);
+        }
+        if let Err(reason) = context.ledger.may_admit(id) {
+            if self.traits.overload == Overload::Shed {
+                context.ledger.shed(id, reason);
+                self.next_frame = self.pending.take().map_or(self.next_frame, |item| item.frame + 1);
+                return Outcome::Next;
+            }
+            context.ledger.wait(id);
+            // An answer between the first look and the flag would have woken nobody.
+            if context.ledger.may_admit(id).is_err() {
+                return self.wait(context);
+            }
+        }
+        let Some(item) = self.pending.take() else {
+            return Outcome::Next;
+        };
+        let event_time = context.clock.event_time(item.media_time, self.first.unwrap_or(0));
+        let at = At {
+            camera: id,
+            frame: item.frame,
+            event_time,
+            size: item.size,
+        };
+        self.next_frame = item.frame + 1;
+        self.last_at = at;
+        context.ledger.admit(id);
+        let answer = Answer {
+            at,
+            batch: item.batch,
+            admitted_us: context.clock.now_us(),
+            failed: false,
+        };
+        self.camera.inbox.send(Message::Admitted(self.tick, answer));
+        Outcome::Next
+    }
+
+    fn wait(&self, context: &Context) -> Outcome {
+        if context.clock.is_offline() {
+            // The frontier may move up to what this camera has announced.
+            self.camera.inbox.wake();
+        }
+        Outcome::Blocked
+    }
+
+    fn fault(&mut self, context: &Context, cause: String) {
+        context.ledger.fault(self.camera.id);
+        let camera = context.names.camera(self.camera.id);
+        tracing::warn!(%camera, frame = self.next_frame, "{cause}");
+        let at = At {
+            camera: self.camera.id,
+            frame: self.next_frame,
+            ..self.last_at
+        };
+        self.camera.inbox.send(Message::Fault(self.tick, at, cause));
+    }
+
+    fn end(&mut self, context: &Context) {
+        if self.tick == Tick::MAX {
+            return;
+        }
+        let id = self.camera.id;
+        if context.clock.is_offline() {
+            context.ledger.end(id, self.tick.saturating_add(1));
+        }
+        self.camera.inbox.send(Message::End(id));
+        context.ledger.leave(id);
+        self.tick = Tick::MAX;
+        self.pending = None;
+    }
+}
