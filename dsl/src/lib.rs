@@ -6,9 +6,21 @@
 //! ```
 //! Knows no timely, no FFmpeg and no CUDA. What operators exist is told by a [`port::Catalogue`].
 
+pub mod diagnostic;
+pub mod document;
 pub mod expr;
+pub mod graph;
 pub mod params;
 pub mod plan;
 pub mod port;
 pub mod schema;
+pub mod source;
+pub mod system;
 pub mod value;
+
+mod compile;
+mod suggest;
+
+pub use compile::{Compiled, Place, Spans, compile, compile_with};
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use source::{SourceFile, Span};
