@@ -9,9 +9,21 @@
 // The derives name this crate by its path from outside.
 extern crate self as flowrun_dsl;
 
+pub mod diagnostic;
+pub mod document;
 pub mod expr;
+pub mod graph;
 pub mod params;
 pub mod plan;
 pub mod port;
 pub mod schema;
+pub mod source;
+pub mod system;
 pub mod value;
+
+mod compile;
+mod suggest;
+
+pub use compile::{Compiled, Place, Spans, compile, compile_with};
+pub use diagnostic::{Diagnostic, Diagnostics};
+pub use source::{SourceFile, Span};

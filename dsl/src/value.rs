@@ -171,9 +171,70 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
     Ok((number * scale).round() as u64)
 }
 
+/// Reads `"2026-03-01T08:30:00Z"`, with an optional fraction and `Z` or an offset, as nanoseconds since the Unix epoch.
+///
+/// # Errors
+/// Says what was expected.
+pub fn parse_time(text: &str) -> Result<i64, String> {
+    read_time(text.trim()).ok_or_else(|| format!("`{text}` is no time: write \"2026-03-01T08:30:00Z\""))
+}
+
+fn read_time(text: &str) -> Option<i64> {
+    let (date, rest) = text.split_once(['T', 't', ' '])?;
+    let mut parts = date.split('-').map(digits);
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let (clock, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) if rest[at..].eq_ignore_ascii_case("z") => (&rest[..at], 0),
+        Some(at) => {
+            let (hours, minutes) = rest[at + 1..].split_once(':')?;
+            let seconds = digits(hours)? * 3_600 + digits(minutes)? * 60;
+            (&rest[..at], if rest[at..].starts_with('-') { -seconds } else { seconds })
+        }
+        None => return None,
+    };
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut units = clock.split(':').map(digits);
+    let (hour, minute, second) = (units.next()??, units.next()??, units.next()??);
+    let known = (1970..=2261).contains(&year) && (1..=12).contains(&month) && day >= 1 && day <= days_in(year, month);
+    if !known || parts.next().is_some() || units.next().is_some() || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let nanos = digits(&format!("{:0<9}", fraction.get(..9).unwrap_or(fraction)))?;
+    let years = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum::<i64>();
+    let months = (1..month).map(|month| days_in(year, month)).sum::<i64>();
+    let seconds = (years + months + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
+    seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
+}
+
+fn digits(text: &str) -> Option<i64> {
+    let plain = (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+fn is_leap(year: i64) -> bool {
+    (year % 4 == 0 && year % 100 != 0) || year % 400 == 0
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    match month {
+        2 => 28 + i64::from(is_leap(year)),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_nanoseconds_since_the_epoch() {
+        assert_eq!(parse_time("1970-01-01T00:00:00Z"), Ok(0));
+        assert_eq!(parse_time("2024-02-29T12:00:00.5+01:00"), Ok(1_709_204_400_500_000_000));
+        for text in ["", "2024", "2023-02-29T00:00:00Z", "2024-01-01T00:00:00", "9999-01-01T00:00:00Z", "1970-01-01T00:00:00+é:00"] {
+            assert!(parse_time(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn equal_quantities_are_equal_values() {

@@ -9,6 +9,16 @@
 //! 5. Names of nodes, cameras, zones and models are unique in their kind.
 //! 6. Each node belongs to exactly one fragment, and fragments are in topological order too.
 
+mod declare;
+mod explain;
+pub mod fingerprint;
+pub(crate) mod lower;
+mod place;
+mod points;
+mod query;
+mod references;
+mod targets;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -17,6 +27,8 @@ use serde::Serialize;
 use crate::expr::QueryPlan;
 use crate::params::ParamValues;
 use crate::port::{Role, RowKind};
+
+pub use explain::explain;
 
 /// The version of the JSON form.
 pub const PLAN_VERSION: u32 = 1;
