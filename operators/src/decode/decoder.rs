@@ -1,0 +1,150 @@
+//! libav's decoder behind the four things that can happen to it.
+//!
+//! What libav reports as corrupt costs pictures and never the decoder: after any failure the next
+//! packet may be fed. Cropping is applied by libav; rotation metadata is ignored.
+
+use engine::errors::{OperatorError, Result};
+use ff::codec::packet;
+use ff::ffi;
+use ff::frame::Video;
+use ffmpeg_next as ff;
+use flowrun_engine as engine;
+
+/// The longest side of a picture that is decoded.
+pub const MAX_SIDE: u32 = 16_384;
+/// The most pixels of a picture that is decoded.
+pub const MAX_PIXELS: i64 = MAX_SIDE as i64 * MAX_SIDE as i64;
+
+/// How to decode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecoderOptions {
+    /// Threads of this decoder; each beyond the first adds a picture of delay.
+    pub threads: u32,
+    /// Whether pictures that need others are left out before they cost anything.
+    pub keyframes_only: bool,
+}
+
+/// What a decoder has to say.
+pub enum Decoded {
+    /// A picture.
+    Picture(Video),
+    /// It needs another packet.
+    Hungry,
+    /// It was told that no more come, and has given all it had.
+    Drained,
+    /// It could not decode something; it goes on with the next packet.
+    Failed(ff::Error),
+}
+
+/// What became of a packet.
+pub enum Fed {
+    /// It was taken.
+    Taken,
+    /// Pictures have to be taken out first.
+    Full,
+    /// It was taken and is damaged.
+    Damaged(ff::Error),
+}
+
+/// A decoder of one video stream.
+pub struct Decoder {
+    context: ff::decoder::Video,
+}
+
+impl Decoder {
+    /// Opens the decoder that the system's FFmpeg prefers for a stream; `time_base` is that of its packets.
+    ///
+    /// # Errors
+    /// When there is none, the pictures are too large, or it does not open.
+    pub fn open(parameters: ff::codec::Parameters, time_base: ff::Rational, options: DecoderOptions) -> Result<Self> {
+        super::init();
+        let codec_name = parameters.id().name();
+        let codec = ff::decoder::find(parameters.id()).ok_or_else(|| no_decoder(codec_name))?;
+        let failed = |error: ff::Error| OperatorError::new(format!("the {codec_name} decoder does not open: {error}"));
+        let mut context = ff::codec::Context::from_parameters(parameters).map_err(failed)?;
+        // SAFETY: the context was allocated by the line above and is not open yet, which is when these
+        // plain fields may be set.
+        unsafe {
+            let raw = context.as_mut_ptr();
+            if raw.is_null() {
+                return Err(OperatorError::new("no memory for a decoder"));
+            }
+            check_size((*raw).width, (*raw).height)?;
+            (*raw).max_pixels = MAX_PIXELS;
+            (*raw).thread_count = i32::try_from(options.threads).unwrap_or(1);
+        }
+        let mut decoder = context.decoder();
+        decoder.set_packet_time_base(time_base);
+        if options.keyframes_only {
+            decoder.skip_frame(ff::Discard::NonKey);
+        }
+        let context = decoder
+            .open_as(codec)
+            .and_then(|opened| opened.video())
+            .map_err(failed)?;
+        Ok(Decoder { context })
+    }
+
+    /// Gives it a packet; none says that no more come.
+    pub fn feed(&mut self, packet: Option<&ff::Packet>) -> Fed {
+        let result = match packet {
+            // To libav a packet without payload means the end, which a damaged file must not be able to say.
+            Some(packet) if packet::Ref::as_ptr(packet).is_null() || packet.size() == 0 => Ok(()),
+            Some(packet) => self.context.send_packet(packet),
+            None => self.context.send_eof(),
+        };
+        match result {
+            Ok(()) | Err(ff::Error::Eof) => Fed::Taken,
+            Err(error) if again(error) => Fed::Full,
+            Err(error) => Fed::Damaged(error),
+        }
+    }
+
+    /// Takes out what it has.
+    pub fn take(&mut self) -> Decoded {
+        let mut frame = Video::empty();
+        // SAFETY: only the pointer is looked at.
+        if unsafe { frame.as_ptr() }.is_null() {
+            return Decoded::Failed(ff::Error::Other {
+                errno: ff::error::ENOMEM,
+            });
+        }
+        match self.context.receive_frame(&mut frame) {
+            Ok(()) => Decoded::Picture(frame),
+            Err(ff::Error::Eof) => Decoded::Drained,
+            Err(error) if again(error) => Decoded::Hungry,
+            Err(error) => Decoded::Failed(error),
+        }
+    }
+
+    /// Forgets all it was fed, so that another part of the stream may follow.
+    pub fn reset(&mut self) {
+        self.context.flush();
+    }
+}
+
+/// Whether libav asks to be called again.
+fn again(error: ff::Error) -> bool {
+    error
+        == ff::Error::Other {
+            errno: ff::error::EAGAIN,
+        }
+}
+
+fn check_size(width: i32, height: i32) -> Result<()> {
+    let limit = i32::try_from(MAX_SIDE).expect("the limit is a small number");
+    if width > limit || height > limit {
+        return Err(OperatorError::new(format!(
+            "pictures of {width}x{height} are larger than {MAX_SIDE}x{MAX_SIDE}"
+        ))
+        .help("scale the video down, for example with `ffmpeg -i in -vf scale=3840:-2 out.mp4`"));
+    }
+    Ok(())
+}
+
+fn no_decoder(codec: &str) -> OperatorError {
+    // SAFETY: returns a constant text of the library.
+    let version = unsafe { std::ffi::CStr::from_ptr(ffi::av_version_info()) }.to_string_lossy();
+    OperatorError::new(format!("FFmpeg {version} of this system has no decoder for {codec}"))
+        .help("install an FFmpeg that has it (Debian: libavcodec-extra), or convert the video to H.264")
+}

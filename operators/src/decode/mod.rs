@@ -1,0 +1,13 @@
+//! Encoded pictures to decoded ones, by the system's FFmpeg.
+//!
+//! [`Decoder`] turns packets into libav frames, [`PictureMaker`] turns those into the engine's
+//! pictures without copying them, [`probe`] says what the system's FFmpeg can do.
+
+mod decoder;
+mod libav;
+mod picture;
+pub mod probe;
+
+pub use decoder::{Decoded, Decoder, DecoderOptions, Fed, MAX_PIXELS, MAX_SIDE};
+pub use libav::init;
+pub use picture::PictureMaker;

@@ -1,0 +1,342 @@
+//! libav frames as the engine's pictures, without copying them.
+//!
+//! The frame itself moves into the picture: its buffers are counted references into the decoder's
+//! pool and go back there when the last reader drops the picture. Pixel formats that the engine
+//! does not know (10 bit, BGR, palettes, pictures stored bottom up) are converted once by swscale
+//! into pooled memory; [`PictureMaker::converted`] counts them.
+//!
+//! A video that does not name its matrix is read as BT.601, which is what swscale and with it
+//! OpenCV assume. Gray and RGB pictures use the full range.
+
+use std::ptr;
+
+use engine::errors::{OperatorError, Result};
+use engine::frame::{Matrix, Picture, PictureLayout, PictureMemory, PixelFormat, Range};
+use engine::rows::Size;
+use ff::ffi;
+use ff::format::Pixel;
+use ff::frame::Video;
+use ffmpeg_next as ff;
+use flowrun_engine as engine;
+
+use super::decoder::MAX_SIDE;
+
+/// Rows of pooled pictures start at multiples of this, so that any SIMD loop may read them.
+const ALIGN_BYTES: i32 = 64;
+
+/// Makes pictures of one decoder's frames.
+#[derive(Default)]
+pub struct PictureMaker {
+    scaler: Option<Scaler>,
+    converted: u64,
+}
+
+impl PictureMaker {
+    /// How many pictures had to be converted.
+    pub fn converted(&self) -> u64 {
+        self.converted
+    }
+
+    /// The picture of a frame.
+    ///
+    /// # Errors
+    /// When it has no pixels in host memory, is too large, or is in a format that swscale cannot read either.
+    pub fn picture(&mut self, frame: Video) -> Result<Picture> {
+        let size = Size {
+            width: frame.width(),
+            height: frame.height(),
+        };
+        if size.width == 0 || size.height == 0 || size.width > MAX_SIDE || size.height > MAX_SIDE {
+            return Err(OperatorError::new(format!(
+                "a picture of {}x{} is outside 1x1 to {MAX_SIDE}x{MAX_SIDE}",
+                size.width, size.height
+            )));
+        }
+        let (matrix, range) = (matrix_of(&frame), range_of(&frame));
+        if let Some(format) = direct(frame.format()) {
+            let layout = PictureLayout {
+                size,
+                format,
+                matrix,
+                range,
+            };
+            if let Some(lengths) = plane_lengths(&frame, &layout) {
+                return Ok(Picture::new(layout, Box::new(LibavMemory { frame, lengths })));
+            }
+        }
+        let layout = PictureLayout {
+            size,
+            format: nearest(frame.format())?,
+            matrix,
+            range,
+        };
+        let frame = Scaler::fitting(&mut self.scaler, &frame, &layout)?.convert(&frame)?;
+        let lengths = plane_lengths(&frame, &layout).ok_or("swscale wrote a picture without planes")?;
+        self.converted += 1;
+        Ok(Picture::new(layout, Box::new(LibavMemory { frame, lengths })))
+    }
+}
+
+/// A frame of libav, held for as long as somebody reads its planes.
+struct LibavMemory {
+    frame: Video,
+    /// Bytes that may be read from each plane's start; `plane_lengths` is the only source of them.
+    lengths: [usize; 3],
+}
+
+impl PictureMemory for LibavMemory {
+    /// The last row ends with its last pixel: what libav keeps behind that is not ours to read.
+    fn plane(&self, index: usize) -> &[u8] {
+        let length = self.lengths[index];
+        // SAFETY: `plane_lengths` found the plane's pointer set and its stride no shorter than a row, so libav's
+        // buffer holds `length` bytes from it; the frame holds a reference to that buffer, nobody
+        // writes to a picture that a decoder has put out, and the slice does not outlive `self`.
+        unsafe { std::slice::from_raw_parts((*self.frame.as_ptr()).data[index], length) }
+    }
+
+    fn stride(&self, index: usize) -> usize {
+        // SAFETY: the frame is owned and was not null when it was filled. `plane_lengths` found the stride positive.
+        unsafe { (*self.frame.as_ptr()).linesize[index] as usize }
+    }
+}
+
+/// Bytes across and rows down of each plane.
+fn plane_shapes(layout: &PictureLayout) -> [Option<(usize, usize)>; 3] {
+    let (width, height) = (layout.size.width as usize, layout.size.height as usize);
+    let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
+    let luma = Some((width, height));
+    match layout.format {
+        PixelFormat::Yuv420 => [luma, Some((half_width, half_height)), Some((half_width, half_height))],
+        PixelFormat::Yuv422 => [luma, Some((half_width, height)), Some((half_width, height))],
+        PixelFormat::Yuv444 => [luma, luma, luma],
+        PixelFormat::Nv12 => [luma, Some((2 * half_width, half_height)), None],
+        PixelFormat::Gray => [luma, None, None],
+        PixelFormat::Rgb => [Some((3 * width, height)), None, None],
+    }
+}
+
+/// How many bytes each plane has, from its first pixel to its last; none for planes that are missing or stored
+/// bottom up (negative stride).
+fn plane_lengths(frame: &Video, layout: &PictureLayout) -> Option<[usize; 3]> {
+    let mut lengths = [0; 3];
+    for (index, shape) in plane_shapes(layout).into_iter().enumerate() {
+        let Some((row_bytes, rows)) = shape else { continue };
+        // SAFETY: the frame was filled by libav and is not null; these are plain fields.
+        let (data, stride) = unsafe { ((*frame.as_ptr()).data[index], (*frame.as_ptr()).linesize[index]) };
+        let stride = usize::try_from(stride).ok()?;
+        if data.is_null() || stride < row_bytes {
+            return None;
+        }
+        lengths[index] = stride * (rows - 1) + row_bytes;
+    }
+    Some(lengths)
+}
+
+/// The engine's format with the same planes; an alpha plane behind them is not looked at.
+fn direct(pixel: Pixel) -> Option<PixelFormat> {
+    Some(match pixel {
+        Pixel::YUV420P | Pixel::YUVJ420P | Pixel::YUVA420P => PixelFormat::Yuv420,
+        Pixel::YUV422P | Pixel::YUVJ422P | Pixel::YUVA422P => PixelFormat::Yuv422,
+        Pixel::YUV444P | Pixel::YUVJ444P | Pixel::YUVA444P => PixelFormat::Yuv444,
+        Pixel::NV12 => PixelFormat::Nv12,
+        Pixel::GRAY8 => PixelFormat::Gray,
+        Pixel::RGB24 => PixelFormat::Rgb,
+        _ => return None,
+    })
+}
+
+fn descriptor(pixel: Pixel) -> Option<ffi::AVPixFmtDescriptor> {
+    // SAFETY: returns null or a pointer into a constant table.
+    unsafe { ffi::av_pix_fmt_desc_get(pixel.into()).as_ref() }.copied()
+}
+
+fn has_colours_of_rgb(descriptor: &ffi::AVPixFmtDescriptor) -> bool {
+    let flags = ffi::AV_PIX_FMT_FLAG_RGB | ffi::AV_PIX_FMT_FLAG_PAL;
+    descriptor.flags & flags as u64 != 0
+}
+
+/// The engine's format that keeps most of a picture: RGB stays RGB, chroma is kept as it is where the
+/// engine has a format for it and doubled where not.
+fn nearest(pixel: Pixel) -> Result<PixelFormat> {
+    let unknown = || OperatorError::new(format!("pictures in the pixel format {pixel:?} cannot be read"));
+    let descriptor = descriptor(pixel).ok_or_else(unknown)?;
+    if descriptor.flags & ffi::AV_PIX_FMT_FLAG_HWACCEL as u64 != 0 {
+        return Err(unknown());
+    }
+    Ok(if has_colours_of_rgb(&descriptor) {
+        PixelFormat::Rgb
+    } else if descriptor.nb_components < 3 {
+        PixelFormat::Gray
+    } else {
+        match (descriptor.log2_chroma_w, descriptor.log2_chroma_h) {
+            (1, 1) => PixelFormat::Yuv420,
+            (1, 0) => PixelFormat::Yuv422,
+            _ => PixelFormat::Yuv444,
+        }
+    })
+}
+
+/// libav's name for the format that is converted to.
+fn target(format: PixelFormat) -> Pixel {
+    match format {
+        PixelFormat::Yuv420 => Pixel::YUV420P,
+        PixelFormat::Yuv422 => Pixel::YUV422P,
+        PixelFormat::Yuv444 => Pixel::YUV444P,
+        PixelFormat::Nv12 => Pixel::NV12,
+        PixelFormat::Gray => Pixel::GRAY8,
+        PixelFormat::Rgb => Pixel::RGB24,
+    }
+}
+
+fn matrix_of(frame: &Video) -> Matrix {
+    match frame.color_space() {
+        ff::color::Space::BT709 => Matrix::Bt709,
+        ff::color::Space::BT2020NCL | ff::color::Space::BT2020CL => Matrix::Bt2020,
+        _ => Matrix::Bt601,
+    }
+}
+
+fn range_of(frame: &Video) -> Range {
+    let pixel = frame.format();
+    let always_full = match pixel {
+        Pixel::YUVJ411P | Pixel::YUVJ420P | Pixel::YUVJ422P | Pixel::YUVJ440P | Pixel::YUVJ444P => true,
+        _ => {
+            descriptor(pixel).is_some_and(|descriptor| descriptor.nb_components < 3 || has_colours_of_rgb(&descriptor))
+        }
+    };
+    if always_full || frame.color_range() == ff::color::Range::JPEG {
+        Range::Full
+    } else {
+        Range::Limited
+    }
+}
+
+/// Converts pictures of one size and format to another format of the same size.
+struct Scaler {
+    from: (Pixel, Size),
+    layout: PictureLayout,
+    context: *mut ffi::SwsContext,
+    pool: *mut ffi::AVBufferPool,
+}
+
+// SAFETY: both pointers are owned and libswscale and libavutil do not bind them to a thread; `&Scaler` offers nothing.
+unsafe impl Send for Scaler {}
+
+impl Scaler {
+    /// The scaler in the slot if it fits, otherwise a new one.
+    fn fitting<'a>(slot: &'a mut Option<Scaler>, frame: &Video, layout: &PictureLayout) -> Result<&'a mut Scaler> {
+        let from = (frame.format(), layout.size);
+        if slot
+            .as_ref()
+            .is_none_or(|scaler| scaler.from != from || scaler.layout != *layout)
+        {
+            *slot = None;
+            *slot = Some(Scaler::new(from, layout)?);
+        }
+        Ok(slot.as_mut().expect("the slot was just filled"))
+    }
+
+    fn new(from: (Pixel, Size), layout: &PictureLayout) -> Result<Self> {
+        let (width, height) = (from.1.width as i32, from.1.height as i32);
+        let target = target(layout.format).into();
+        let flags = (ff::software::scaling::Flags::BILINEAR | ff::software::scaling::Flags::ACCURATE_RND).bits();
+        tracing::debug!(from = ?from.0, to = ?layout.format, width, height, "pictures are converted");
+        // SAFETY: the sizes were checked to be 1 to 16384, the null arguments mean "none"; a null result is handled.
+        let context = unsafe {
+            ffi::sws_getContext(
+                width,
+                height,
+                from.0.into(),
+                width,
+                height,
+                target,
+                flags,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                ptr::null(),
+            )
+        };
+        // SAFETY: a pure computation on numbers.
+        let bytes = unsafe { ffi::av_image_get_buffer_size(target, width, height, ALIGN_BYTES) };
+        // SAFETY: no custom allocator; the pool is freed in `drop`.
+        let pool = unsafe { ffi::av_buffer_pool_init(bytes.max(1) as _, None) };
+        let scaler = Scaler {
+            from,
+            layout: *layout,
+            context,
+            pool,
+        };
+        if context.is_null() || pool.is_null() || bytes <= 0 {
+            return Err(OperatorError::new(format!(
+                "pictures in the pixel format {:?} cannot be converted",
+                from.0
+            )));
+        }
+        let full = i32::from(layout.range == Range::Full);
+        // SAFETY: the context is not null; the tables are constants of the library. The same range on both sides keeps
+        // the levels as they are. A failure means that the formats have no levels to keep.
+        unsafe {
+            let table = ffi::sws_getCoefficients(ffi::SWS_CS_ITU601);
+            ffi::sws_setColorspaceDetails(context, table, full, table, full, 0, 1 << 16, 1 << 16);
+        }
+        Ok(scaler)
+    }
+
+    /// The same picture in the layout's format.
+    fn convert(&mut self, frame: &Video) -> Result<Video> {
+        let (width, height) = (self.from.1.width as i32, self.from.1.height as i32);
+        let target = target(self.layout.format).into();
+        let mut made = Video::empty();
+        // SAFETY: pool and context are not null and live as long as `self`. The buffer is as large as
+        // `av_image_get_buffer_size` wants for just this format, size and alignment, so the planes that
+        // `av_image_fill_arrays` lays out lie within it; it belongs to `made` before it is written. `frame` has the
+        // format and size that the context was made for.
+        let written = unsafe {
+            let raw = made.as_mut_ptr();
+            let buffer = if raw.is_null() {
+                ptr::null_mut()
+            } else {
+                ffi::av_buffer_pool_get(self.pool)
+            };
+            if buffer.is_null() {
+                return Err(OperatorError::new("no memory for a converted picture"));
+            }
+            (*raw).buf[0] = buffer;
+            (*raw).width = width;
+            (*raw).height = height;
+            made.set_format(crate::decode::picture::target(self.layout.format));
+            let (data, strides) = ((*raw).data.as_mut_ptr(), (*raw).linesize.as_mut_ptr());
+            let laid = ffi::av_image_fill_arrays(data, strides, (*buffer).data, target, width, height, ALIGN_BYTES);
+            if laid < 0 {
+                laid
+            } else {
+                let from = frame.as_ptr();
+                let source = (*from).data.as_ptr().cast::<*const u8>();
+                ffi::sws_scale(
+                    self.context,
+                    source,
+                    (*from).linesize.as_ptr(),
+                    0,
+                    height,
+                    data,
+                    strides,
+                )
+            }
+        };
+        if written < 0 {
+            let error = ff::Error::from(written);
+            return Err(OperatorError::new(format!("a picture could not be converted: {error}")));
+        }
+        Ok(made)
+    }
+}
+
+impl Drop for Scaler {
+    fn drop(&mut self) {
+        // SAFETY: both are owned and freed once; null is allowed. Pictures still out keep the pool's memory alive.
+        unsafe {
+            ffi::sws_freeContext(self.context);
+            ffi::av_buffer_pool_uninit(&mut self.pool);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Recorded video and still pictures as cameras.
+
+use std::path::PathBuf;
+
+use dsl::params::{Choice, Params};
+use dsl::port::RowKind;
+use engine::batch::RowType;
+use engine::errors::{OperatorError, Result};
+use engine::frame::Frame;
+use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop};
+use ffmpeg_next as ff;
+use flowrun_dsl as dsl;
+use flowrun_engine as engine;
+
+use super::damage::Damage;
+use super::demux::{Demuxer, Read};
+use super::timeline::{Grid, Timeline};
+use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker};
+
+/// How many packets or drains in a row may fail before a file counts as noise.
+const FAILURES_AT_MOST: u32 = 10_000;
+
+/// What happens after the last picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum AtEnd {
+    /// The camera ends.
+    Stop,
+    /// It starts again; frame numbers and times go on growing.
+    Loop,
+}
+
+/// Which pictures are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum DecodeWhich {
+    /// Every one.
+    All,
+    /// Those that need no other: a picture every second or so, at a small part of the cost.
+    Keyframes,
+}
+
+/// A video file or still picture as a camera: any container and codec that the system's FFmpeg reads from disk.
+///
+/// Frames are numbered as they are decoded, from 0 and before `fps` thins them. Times are the file's own
+/// timestamps relative to its first picture; missing and misplaced ones are repaired from the frame rate. Size and
+/// format may change on the way. Damage costs pictures, never the run: it becomes error rows, and pictures that the
+/// decoder patched up are kept, with an error row before them. Rotation metadata is ignored. Playlists are refused.
+/// 8-bit planar YUV, NV12, gray and RGB24 pictures are not copied; others (10 bit, say) are converted once.
+#[derive(Params, Clone, Debug)]
+pub struct FileParams {
+    /// The file.
+    #[param(positional)]
+    pub path: PathBuf,
+    /// `media`: as fast as it was filmed; `max`: as fast as it can be answered.
+    #[param(default = "media")]
+    pub pace: Pace,
+    /// What happens after the last picture.
+    #[param(name = "at-end", default = "stop")]
+    pub at_end: AtEnd,
+    /// At most this many pictures a second: the first at or after each instant k/fps. All when absent.
+    #[param(min = 0.001, max = 1000.0)]
+    pub fps: Option<f64>,
+    /// Which pictures are decoded.
+    #[param(default = "all")]
+    pub decode: DecodeWhich,
+    /// Threads that decode this file.
+    #[param(name = "decode-threads", default = "1", min = 1, max = 16)]
+    pub decode_threads: u32,
+}
+
+/// Where in the file it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Reading,
+    /// All packets are in the decoder.
+    Draining,
+    Ended,
+}
+
+/// The `file` source.
+pub struct FileSource {
+    params: FileParams,
+    options: DecoderOptions,
+    demuxer: Demuxer,
+    decoder: Decoder,
+    maker: PictureMaker,
+    timeline: Timeline,
+    grid: Option<Grid>,
+    damage: Damage,
+    stop: Stop,
+    phase: Phase,
+    /// A packet the decoder had no room for.
+    pending: Option<ff::Packet>,
+    /// An item whose fault goes first.
+    ready: Option<Item>,
+    /// Index of the next decoded picture.
+    frame: u64,
+    /// Pictures since the file's start.
+    frames_of_pass: u64,
+    failures_in_a_row: u32,
+}
+
+impl Source for FileSource {
+    const KIND: &'static str = "file";
+    type Params = FileParams;
+
+    fn output() -> SourceOutput {
+        SourceOutput::Always(RowKind::Frame)
+    }
+
+    fn open(params: FileParams, setup: &SourceSetup<'_>) -> Result<Self> {
+        if let Some(fps) = params.fps.filter(|fps| !(*fps > 0.0 && *fps <= 1000.0)) {
+            return Err(OperatorError::new(format!("fps={fps} is not above 0 and at most 1000")));
+        }
+        let demuxer = Demuxer::open(&setup.root.join(&params.path), &setup.stop)?;
+        let options = DecoderOptions {
+            threads: params.decode_threads.clamp(1, 16),
+            keyframes_only: params.decode == DecodeWhich::Keyframes,
+        };
+        let clock = demuxer.clock();
+        Ok(FileSource {
+            decoder: Decoder::open(demuxer.parameters(), demuxer.time_base(), options)?,
+            maker: PictureMaker::default(),
+            timeline: Timeline::new(clock),
+            grid: params.fps.map(|fps| Grid::new(fps, clock.nominal)),
+            damage: Damage::default(),
+            stop: setup.stop.clone(),
+            phase: Phase::Reading,
+            pending: None,
+            ready: None,
+            frame: 0,
+            frames_of_pass: 0,
+            failures_in_a_row: 0,
+            demuxer,
+            options,
+            params,
+        })
+    }
+
+    fn traits(&self) -> SourceTraits {
+        SourceTraits {
+            finite: self.params.at_end == AtEnd::Stop,
+            pace: self.params.pace,
+            overload: Overload::Wait,
+        }
+    }
+
+    fn next(&mut self) -> Result<Next> {
+        loop {
+            if self.stop.asked() {
+                return Ok(Next::End);
+            }
+            if let Some(item) = self.ready.take() {
+                return Ok(Next::Item(item));
+            }
+            if self.phase == Phase::Ended {
+                return Ok(Next::End);
+            }
+            let next = match self.decoder.take() {
+                Decoded::Picture(frame) => self.picture(frame),
+                Decoded::Hungry => self.feed(),
+                Decoded::Drained => self.end_of_pass()?,
+                Decoded::Failed(error) => self.failed(|| format!("a picture could not be decoded: {error}")),
+            };
+            if let Some(next) = next {
+                return Ok(next);
+            }
+        }
+    }
+}
+
+impl FileSource {
+    /// How many pictures had to be converted, and so copied, because the engine does not know their pixel format.
+    pub fn converted(&self) -> u64 {
+        self.maker.converted()
+    }
+
+    fn picture(&mut self, frame: ff::frame::Video) -> Option<Next> {
+        self.failures_in_a_row = 0;
+        self.frames_of_pass += 1;
+        let index = self.frame;
+        self.frame += 1;
+        let media_time = self.timeline.place(frame.timestamp(), frame.packet().duration);
+        let patched = frame.is_corrupt() || frame.has_decode_errors();
+        let mut fault = match patched {
+            true => self
+                .damage
+                .add(|| format!("frame {index} was decoded from damaged data")),
+            false => self.damage.end_stretch(),
+        };
+        if self.grid.as_mut().is_none_or(|grid| grid.takes(media_time)) {
+            match self.maker.picture(frame) {
+                Ok(picture) => {
+                    self.ready = Some(Item {
+                        frame: index,
+                        media_time,
+                        size: picture.layout().size,
+                        batch: Frame::into_batch(vec![Frame {
+                            picture: picture.into(),
+                            truth: None,
+                        }]),
+                    });
+                }
+                Err(error) => {
+                    let unreadable = self.damage.add(|| format!("frame {index} cannot be used: {error}"));
+                    fault = fault.or(unreadable);
+                }
+            }
+        }
+        fault.map(Next::Fault)
+    }
+
+    /// Gives the decoder its next packet.
+    fn feed(&mut self) -> Option<Next> {
+        if self.phase != Phase::Reading {
+            // A decoder that is draining has no business to be hungry.
+            return self.give_up();
+        }
+        let packet = match self.pending.take().map_or_else(|| self.demuxer.read(), Read::Packet) {
+            Read::Packet(packet) => packet,
+            Read::End => {
+                self.drain();
+                return None;
+            }
+            Read::Failed(cause) => {
+                self.drain();
+                return self.damage.add(|| cause).map(Next::Fault);
+            }
+        };
+        match self.decoder.feed(Some(&packet)) {
+            Fed::Taken if packet.is_corrupt() => {
+                let fault = self.damage.add(|| "the file has a damaged packet".into());
+                fault.map(Next::Fault)
+            }
+            Fed::Taken => None,
+            Fed::Full => {
+                self.pending = Some(packet);
+                self.failed(|| "the decoder takes no packet and gives no picture".into())
+            }
+            Fed::Damaged(error) => self.failed(|| format!("a packet could not be decoded: {error}")),
+        }
+    }
+
+    fn drain(&mut self) {
+        self.phase = Phase::Draining;
+        // What it still holds comes out by `take`; a failure here means that it holds nothing.
+        if !matches!(self.decoder.feed(None), Fed::Taken) {
+            self.failures_in_a_row = FAILURES_AT_MOST;
+        }
+    }
+
+    fn failed(&mut self, cause: impl FnOnce() -> String) -> Option<Next> {
+        self.failures_in_a_row += 1;
+        let fault = self.damage.add(cause).map(Next::Fault);
+        if self.failures_in_a_row >= FAILURES_AT_MOST {
+            return fault.or_else(|| self.give_up());
+        }
+        fault
+    }
+
+    fn give_up(&mut self) -> Option<Next> {
+        self.phase = Phase::Ended;
+        let untold = self.damage.end_stretch();
+        Some(Next::Fault(
+            untold.unwrap_or_else(|| "the decoder is stuck; the file ends here".into()),
+        ))
+    }
+
+    /// The last picture is out: ends, or starts again.
+    fn end_of_pass(&mut self) -> Result<Option<Next>> {
+        let fault = self.damage.end_stretch().map(Next::Fault);
+        let path = self.params.path.display();
+        if self.params.at_end == AtEnd::Stop {
+            self.phase = Phase::Ended;
+            let nothing = || Next::Fault(format!("{path} has no picture that can be decoded"));
+            return Ok(fault.or_else(|| (self.frame == 0).then(nothing)));
+        }
+        if self.frames_of_pass == 0 {
+            return Err(OperatorError::new(format!(
+                "{path} has no picture that can be decoded, so it cannot be looped"
+            ))
+            .help("`ffprobe` says what is wrong with it"));
+        }
+        self.demuxer.rewind()?;
+        self.decoder = Decoder::open(self.demuxer.parameters(), self.demuxer.time_base(), self.options)?;
+        self.timeline.restart();
+        self.frames_of_pass = 0;
+        self.phase = Phase::Reading;
+        Ok(fault)
+    }
+}
