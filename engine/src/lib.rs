@@ -9,4 +9,5 @@ pub mod frame;
 pub mod names;
 pub mod operator;
 pub mod rows;
+pub mod testing;
 pub mod time;

@@ -1,1 +1,5 @@
 //! x
+
+#[cfg(test)]
+mod testing;
+pub mod track;
