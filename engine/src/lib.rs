@@ -15,4 +15,5 @@ pub mod operator;
 pub mod registry;
 pub mod rows;
 pub mod run;
+pub mod testing;
 pub mod time;

@@ -3,4 +3,5 @@
 pub mod decode;
 pub mod source;
 #[cfg(test)]
-pub(crate) mod testing;
+mod testing;
+pub mod track;
