@@ -1,0 +1,4 @@
+//! Where pictures and rows come from.
+
+pub mod rows;
+mod size;
