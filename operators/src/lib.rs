@@ -5,3 +5,5 @@ pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod track;
+pub mod truth;
+pub mod write;

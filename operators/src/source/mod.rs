@@ -1,8 +1,10 @@
-//! Where frames enter the graph.
+//! Where frames and rows enter the graph.
 
 mod damage;
 mod demux;
 mod file;
+pub mod rows;
+mod size;
 mod timeline;
 
 pub use file::{AtEnd, DecodeWhich, FileParams, FileSource};

@@ -1,0 +1,191 @@
+//! Rows as JSON Lines: the form that other languages, `grep` and the `rows` source read.
+//!
+//! Schema version 1, in full with examples in `tests/spec/rows.md`: one object a row, keys always in
+//! the order given there, numbers in the shortest form that reads back to the same `f32` or `f64`,
+//! `null` for what is no number. Within a version keys are only ever added, at the end, so readers
+//! ignore what they do not know. Lines carry no version of their own: they are data.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use flowrun_dsl::params::Params;
+use flowrun_dsl::plan::{Origin, Shape};
+use flowrun_dsl::port::{PortRows, Role};
+use flowrun_engine::batch::{Answer, Batch};
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::names::Names;
+use flowrun_engine::operator::{NodeSetup, Sink, SinkWriter};
+use flowrun_engine::rows::{At, Direction, Phase, Table, ZoneId};
+
+use crate::write::durable::DurableFile;
+use crate::write::line::Line;
+
+/// Writes rows to a file, one JSON object a line. The file has its name once the run is complete;
+/// until then it is called PATH.partial.
+#[derive(Clone, Debug, Params)]
+pub struct JsonlParams {
+    /// The file. Folders above it are made; an older file is replaced when the run is complete.
+    #[param(positional)]
+    pub path: PathBuf,
+}
+
+/// The sink `jsonl`.
+pub struct Jsonl {
+    path: PathBuf,
+    names: Arc<Names>,
+    /// What the forward and backward way of each line are called, by zone.
+    ways: Vec<Option<(String, String)>>,
+    /// Nodes that answer for no camera in particular.
+    queries: HashSet<String>,
+    /// Whether table rows come from a query and so belong to no frame.
+    of_query: bool,
+}
+
+impl Sink for Jsonl {
+    const KIND: &'static str = "jsonl";
+    const ROLE: Role = Role::Write;
+    type Params = JsonlParams;
+
+    fn takes() -> PortRows {
+        PortRows::AnyRows
+    }
+
+    fn new(params: JsonlParams, setup: &NodeSetup<'_>) -> Result<Self> {
+        if params.path.as_os_str().is_empty() {
+            return Err(OperatorError::new("the path is empty").help("name a file: jsonl \"out/rows.jsonl\""));
+        }
+        let nodes = &setup.plan.nodes;
+        let is_query = |index: usize| nodes.get(index).is_some_and(|node| node.role == Role::Query);
+        let ways = setup.plan.zones.iter().map(|zone| match &zone.shape {
+            Shape::Line { forward, backward, .. } => Some((forward.clone(), backward.clone())),
+            Shape::Polygon(_) => None,
+        });
+        Ok(Jsonl {
+            path: setup.path(&params.path),
+            names: setup.names.clone(),
+            ways: ways.collect(),
+            queries: nodes
+                .iter()
+                .filter(|node| node.role == Role::Query)
+                .map(|node| node.name.clone())
+                .collect(),
+            of_query: setup
+                .node
+                .inputs
+                .iter()
+                .any(|input| matches!(input.origin, Origin::Node(index) if is_query(index))),
+        })
+    }
+
+    fn open(&self) -> Result<Box<dyn SinkWriter>> {
+        Ok(Box::new(DurableFile::create(&self.path)?))
+    }
+
+    fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
+        // The same for every row of an answer, and a third of its bytes.
+        let mut head = Vec::new();
+        let camera = self.names.camera(answer.at.camera);
+        Line::begin(&mut head).location(&camera, &answer.at, |_| false);
+        let names = &self.names;
+        match &answer.batch {
+            Batch::Frames(_) => {
+                return Err(OperatorError::new("pictures have no form as JSON")
+                    .help("`encode` them, or write the rows of a detector"));
+            }
+            Batch::Detections(rows) => {
+                for row in rows.iter() {
+                    let mut line = Line::resume(out, &head);
+                    line.text("class", &names.class(row.class));
+                    line.float("score", row.score);
+                    line.rect("box", &row.bbox);
+                    line.end();
+                }
+            }
+            Batch::Tracks(rows) => {
+                for row in rows.iter() {
+                    let mut line = Line::resume(out, &head);
+                    line.unsigned("track", row.id.0);
+                    line.text("class", &names.class(row.class));
+                    line.float("score", row.score);
+                    line.rect("box", &row.bbox);
+                    line.end();
+                }
+            }
+            Batch::Visits(rows) => {
+                for row in rows.iter() {
+                    let mut line = Line::resume(out, &head);
+                    line.unsigned("track", row.track.0);
+                    line.text("class", &names.class(row.class));
+                    line.text("zone", &names.zone(row.zone));
+                    line.text("phase", phase(row.phase));
+                    line.signed("entered_ns", row.entered.0);
+                    line.signed("dwell_ns", row.dwell);
+                    line.end();
+                }
+            }
+            Batch::Crossings(rows) => {
+                for row in rows.iter() {
+                    let mut line = Line::resume(out, &head);
+                    line.unsigned("track", row.track.0);
+                    line.text("class", &names.class(row.class));
+                    line.text("line", &names.zone(row.line));
+                    line.text("direction", self.way(row.line, row.direction));
+                    line.floats("point", &[row.point.0, row.point.1]);
+                    line.end();
+                }
+            }
+            Batch::Errors(rows) => {
+                for row in rows.iter() {
+                    let mut line = match self.queries.contains(&*row.node) {
+                        true => Line::begin(out),
+                        false => Line::resume(out, &head),
+                    };
+                    line.text("node", &row.node);
+                    line.text("cause", &row.cause);
+                    line.end();
+                }
+            }
+            Batch::Table(table) => self.encode_table(&camera, &answer.at, table, out),
+        }
+        Ok(())
+    }
+}
+
+impl Jsonl {
+    fn encode_table(&self, camera: &str, at: &At, table: &Table, out: &mut Vec<u8>) {
+        let columns = &table.schema.columns;
+        for row in table.rows.iter() {
+            let mut line = Line::begin(out);
+            if !self.of_query {
+                line.location(camera, at, |word| columns.iter().any(|column| column.name == word));
+            }
+            for (column, value) in columns.iter().zip(row.iter()) {
+                line.cell(&column.name, column.ty, value);
+            }
+            line.end();
+        }
+    }
+
+    /// What the graph calls this way across this line.
+    fn way(&self, line: ZoneId, direction: Direction) -> &str {
+        let words = self.ways.get(usize::from(line.0)).and_then(Option::as_ref);
+        match (direction, words) {
+            (Direction::Forward, Some((forward, _))) => forward,
+            (Direction::Backward, Some((_, backward))) => backward,
+            (Direction::Forward, None) => "forward",
+            (Direction::Backward, None) => "backward",
+        }
+    }
+}
+
+fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Enter => "enter",
+        Phase::Dwell => "dwell",
+        Phase::Leave => "leave",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! Where rows are kept.
+
+pub mod durable;
+pub mod jsonl;
+mod line;
