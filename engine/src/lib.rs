@@ -5,6 +5,7 @@ extern crate self as flowrun_engine;
 
 pub mod admission;
 pub mod batch;
+pub mod cells;
 pub mod clock;
 pub mod dataflow;
 pub mod errors;

@@ -1,9 +1,23 @@
 //! flowrun's built-in operators: where a researcher looks first.
 
 pub mod decode;
+pub mod query;
 pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod track;
 pub mod truth;
 pub mod write;
+
+use flowrun_engine::registry::{Def, OperatorDef, QueryDef, SinkDef, SourceDef};
+
+/// All of them: one line an operator.
+pub static BUILTIN: &[&dyn OperatorDef] = &[
+    &SourceDef::<source::FileSource>::new(),
+    &SourceDef::<source::rows::RowsSource>::new(),
+    &Def::<truth::Truth>::new(),
+    &Def::<truth::TruthTracks>::new(),
+    &Def::<track::TrackObjects>::new(),
+    &QueryDef::<query::WindowedQuery>::new(),
+    &SinkDef::<write::jsonl::Jsonl>::new(),
+];

@@ -62,9 +62,18 @@ struct Scan<'a> {
 /// Checks the structure; gives the text with blanks for block comments.
 pub fn scan(source: &SourceFile) -> Result<String, Diagnostics> {
     let text = source.text();
-    let mut scan = Scan { text, at: 0, clean: text.as_bytes().to_vec(), errors: Diagnostics::default() };
+    let mut scan = Scan {
+        text,
+        at: 0,
+        clean: text.as_bytes().to_vec(),
+        errors: Diagnostics::default(),
+    };
     let content = text.strip_prefix('\u{feff}').map_or(0, |_| 3);
-    if let Some((at, letter)) = text.char_indices().skip_while(|(at, _)| *at < content).find(|(_, letter)| is_banned(*letter)) {
+    if let Some((at, letter)) = text
+        .char_indices()
+        .skip_while(|(at, _)| *at < content)
+        .find(|(_, letter)| is_banned(*letter))
+    {
         let span = Span::new(at, at + letter.len_utf8());
         let message = format!("the character U+{:04X} cannot stand in a graph", u32::from(letter));
         return Err(syntax(span, message, "here").into());
@@ -128,7 +137,11 @@ impl Scan<'_> {
                 Some('/') if self.rest().starts_with("/*") => self.skip_comment()?,
                 Some('/') if self.rest().starts_with("//") => self.skip_line(),
                 Some(letter) if is_newline(letter) => {
-                    self.at += if self.rest().starts_with("\r\n") { 2 } else { letter.len_utf8() };
+                    self.at += if self.rest().starts_with("\r\n") {
+                        2
+                    } else {
+                        letter.len_utf8()
+                    };
                     return Ok(true);
                 }
                 None => return Ok(true),
@@ -149,7 +162,9 @@ impl Scan<'_> {
             self.skip_line();
         }
         let start = self.at;
-        let Some(letter) = self.peek() else { return Ok((Token::EndOfFile, Span::new(start, start))) };
+        let Some(letter) = self.peek() else {
+            return Ok((Token::EndOfFile, Span::new(start, start)));
+        };
         let single = match letter {
             '=' => Some(Token::Equals),
             '{' => Some(Token::Open),
@@ -187,7 +202,10 @@ impl Scan<'_> {
                 || matches!(letter, '=' | '{' | '}' | '(' | ')' | ';' | '"')
                 || (letter == '/' && (rest[at..].starts_with("//") || rest[at..].starts_with("/*")))
         };
-        let length = rest.char_indices().find(|(at, letter)| *at > 0 && ends(*at, *letter)).map_or(rest.len(), |(at, _)| at);
+        let length = rest
+            .char_indices()
+            .find(|(at, letter)| *at > 0 && ends(*at, *letter))
+            .map_or(rest.len(), |(at, _)| at);
         self.at += length;
     }
 
@@ -198,12 +216,17 @@ impl Scan<'_> {
         match token {
             Token::Word => self.report(check_word(&self.text[span.start..span.end], span, Place::Name)),
             Token::Text => {}
-            _ => return Err(syntax(open, "brackets hold the name of a type", "opened here").help("text with brackets is quoted")),
+            _ => {
+                return Err(syntax(open, "brackets hold the name of a type", "opened here")
+                    .help("text with brackets is quoted"));
+            }
         }
         self.skip_space()?;
         match self.token()? {
             (Token::ParenClose, _) => Ok(()),
-            (_, span) => Err(syntax(span, "`)` is missing", "expected here").label(open, "opened here").help("text with brackets is quoted")),
+            (_, span) => Err(syntax(span, "`)` is missing", "expected here")
+                .label(open, "opened here")
+                .help("text with brackets is quoted")),
         }
     }
 
@@ -237,7 +260,11 @@ impl Scan<'_> {
                     }
                 }
                 (_, Token::Close | Token::EndOfFile) if commenting.is_some() => {
-                    return Err(syntax(commenting.expect("checked by the guard"), "`/-` comments out nothing", "here"));
+                    return Err(syntax(
+                        commenting.expect("checked by the guard"),
+                        "`/-` comments out nothing",
+                        "here",
+                    ));
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Terminator) => {
                     (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
@@ -247,7 +274,8 @@ impl Scan<'_> {
                         return Err(syntax(span, "`}` closes nothing", "no block is open"));
                     };
                     // After a commented-out block the node may still have a real one.
-                    (expect, may_equal, commented, has_block) = (Expect::End, false, block.node_commented, !block.commented);
+                    (expect, may_equal, commented, has_block) =
+                        (Expect::End, false, block.node_commented, !block.commented);
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::EndOfFile) => {
                     return match blocks.last() {
@@ -276,7 +304,8 @@ impl Scan<'_> {
                 }
                 (Expect::Entry | Expect::Value, Token::Word | Token::Text) => {
                     if glued && expect == Expect::Entry {
-                        return Err(syntax(span, "a space is missing", "before this").help("a value ends where a space, `=`, `;` or a block begins"));
+                        return Err(syntax(span, "a space is missing", "before this")
+                            .help("a value ends where a space, `=`, `;` or a block begins"));
                     }
                     if token == Token::Word && !(expect == Expect::Entry && self.is_property_name()) {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Value));
@@ -291,7 +320,9 @@ impl Scan<'_> {
                 }
                 (Expect::Name | Expect::Entry | Expect::Value, Token::ParenOpen) => {
                     if glued && expect == Expect::Entry {
-                        return Err(syntax(span, "a space is missing", "before this").help("text with brackets is quoted"));
+                        return Err(
+                            syntax(span, "a space is missing", "before this").help("text with brackets is quoted")
+                        );
                     }
                     self.annotation(span)?;
                     after_annotation = true;
@@ -301,15 +332,31 @@ impl Scan<'_> {
                 }
                 (Expect::Entry | Expect::End, Token::Open) if expect == Expect::Entry || !has_block => {
                     let node_commented = commented;
-                    let block = Block { opened: span, commented: commenting.take().is_some(), node_commented };
+                    let block = Block {
+                        opened: span,
+                        commented: commenting.take().is_some(),
+                        node_commented,
+                    };
                     blocks.push(block);
                     if blocks.len() > MAX_DEPTH {
-                        return Err(Diagnostic::error(code::TOO_DEEP, format!("blocks stand more than {MAX_DEPTH} deep in one another"))
-                            .label(span, "one too deep"));
+                        return Err(Diagnostic::error(
+                            code::TOO_DEEP,
+                            format!("blocks stand more than {MAX_DEPTH} deep in one another"),
+                        )
+                        .label(span, "one too deep"));
                     }
-                    if blocks.iter().filter(|block| block.commented || block.node_commented).count() > MAX_COMMENTED_DEPTH {
-                        let message = format!("blocks commented out by `/-` stand more than {MAX_COMMENTED_DEPTH} deep in one another");
-                        return Err(Diagnostic::error(code::TOO_DEEP, message).label(span, "one too deep").help("comment the whole out with /* */"));
+                    if blocks
+                        .iter()
+                        .filter(|block| block.commented || block.node_commented)
+                        .count()
+                        > MAX_COMMENTED_DEPTH
+                    {
+                        let message = format!(
+                            "blocks commented out by `/-` stand more than {MAX_COMMENTED_DEPTH} deep in one another"
+                        );
+                        return Err(Diagnostic::error(code::TOO_DEEP, message)
+                            .label(span, "one too deep")
+                            .help("comment the whole out with /* */"));
                     }
                     (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
                 }
@@ -318,10 +365,15 @@ impl Scan<'_> {
                         .help("the `{` stands on the line of its node, with no `;` between"));
                 }
                 (Expect::End, _) => {
-                    return Err(syntax(span, "nothing may follow a block on its line", "after the block")
-                        .help("arguments and properties come before the block; a next node after `;` or on a new line"));
+                    return Err(
+                        syntax(span, "nothing may follow a block on its line", "after the block").help(
+                            "arguments and properties come before the block; a next node after `;` or on a new line",
+                        ),
+                    );
                 }
-                (_, Token::ParenClose) => return Err(syntax(span, "`)` closes nothing", "here").help("text with brackets is quoted")),
+                (_, Token::ParenClose) => {
+                    return Err(syntax(span, "`)` closes nothing", "here").help("text with brackets is quoted"));
+                }
                 (Expect::Value, Token::Slashdash) => return Err(syntax(span, "a value is missing", "expected here")),
                 (_, Token::Open) => return Err(syntax(span, "a block cannot stand here", "here")),
             }

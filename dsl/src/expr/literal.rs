@@ -29,7 +29,9 @@ pub fn typed(text: &str, ty: ColumnType) -> Result<Cell, String> {
         ColumnType::Duration => {
             let (sign, text) = text.strip_prefix('-').map_or((1, text), |text| (-1, text));
             let nanos = value::parse_duration(text)?.as_nanos();
-            Ok(Cell::Duration(sign * i64::try_from(nanos).expect("a duration is shorter than ten years")))
+            Ok(Cell::Duration(
+                sign * i64::try_from(nanos).expect("a duration is shorter than ten years"),
+            ))
         }
         ColumnType::Time => value::parse_time(text).map(Cell::Time),
         _ => Ok(Cell::Text(text.into())),

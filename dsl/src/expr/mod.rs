@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::schema::{Cell, Column, ColumnType, Schema, columns_of, common_columns};
 use crate::port::RowKind;
+use crate::schema::{Cell, Column, ColumnType, Schema, columns_of, common_columns};
 
 pub use aggregate::parse_aggregate;
 pub use parse::parse_filter;
@@ -40,7 +40,8 @@ pub struct QueryPlan {
     /// How long a window can still be corrected after it closed.
     pub retain: Duration,
     /// The output's columns: `window_start`, `window_end`, the groups, the aggregates, `complete_through`,
-    /// `missing` (camera names with commas between) and `revision` (0, and one more with each correction).
+    /// `missing` (camera names with commas between) and `revision` (0 for a window's first row, one more with each
+    /// row that replaces it).
     pub schema: Schema,
 }
 
@@ -195,5 +196,8 @@ pub fn columns_seen(rows: &RowKind) -> Vec<Column> {
 
 /// The index and type of a column by name.
 pub fn find_column(columns: &[Column], name: &str) -> Option<(usize, ColumnType)> {
-    columns.iter().rposition(|column| column.name == name).map(|index| (index, columns[index].ty))
+    columns
+        .iter()
+        .rposition(|column| column.name == name)
+        .map(|index| (index, columns[index].ty))
 }

@@ -348,7 +348,7 @@ impl Results {
         let mut rows: Vec<Revised> = Vec::new();
         for (key, value) in changes.results {
             let Some(value) = value else { continue };
-            let revision = self.sent.get(&key).map_or(1, |before| before.revision + 1);
+            let revision = self.sent.get(&key).map_or(0, |before| before.revision + 1);
             if self.sent.get(&key).is_some_and(|before| before.value == value) {
                 continue;
             }

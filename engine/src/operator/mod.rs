@@ -19,7 +19,7 @@ mod source;
 
 pub use keyed::{Operator, Output, State};
 pub use offload::{BatchPolicy, Job, Offload};
-pub use query::{Datum, Query, Window};
+pub use query::{Datum, Query, TotalFloat, Window};
 pub use setup::{LineShape, NodeSetup, PerCamera, PolygonShape, Setup};
 pub use sink::{Sink, SinkWriter};
 pub use source::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread};

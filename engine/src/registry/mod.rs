@@ -34,6 +34,18 @@ pub trait OperatorDef: Send + Sync {
     fn open(&self, setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>>;
 }
 
+impl<D: OperatorDef + ?Sized> OperatorDef for &D {
+    fn spec(&self) -> OperatorSpec {
+        (**self).spec()
+    }
+    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        (**self).prepare(node, context)
+    }
+    fn open(&self, setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
+        (**self).open(setup, camera)
+    }
+}
+
 /// A node ready to be rendered.
 pub enum Prepared {
     /// One instance a camera, on the worker.

@@ -1,0 +1,102 @@
+//! The command line: one file a command.
+
+mod check;
+mod ops;
+mod plan;
+mod present;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use flowrun_engine::registry::Registry;
+
+use crate::graph::GraphError;
+
+/// Video analytics as a graph in a file.
+#[derive(Parser)]
+#[command(name = "flowrun", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Says everything that is wrong with a graph file
+    Check(check::Check),
+    /// Shows what a graph file compiles to
+    Plan(plan::Plan),
+    /// Lists operators, or describes one
+    Ops(ops::Ops),
+    /// Runs a graph file
+    Run(run::Run),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs: one JSON document, stable within a version.
+    Json,
+}
+
+/// What the process ends with: 0 done, 1 failed, 2 the command or the graph is wrong.
+enum Exit {
+    Done,
+    Failed,
+    Wrong,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        match exit {
+            Exit::Done => ExitCode::SUCCESS,
+            Exit::Failed => ExitCode::from(1),
+            Exit::Wrong => ExitCode::from(2),
+        }
+    }
+}
+
+/// Runs the command line with these operators.
+pub fn main(registry: Registry) -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("FLOWRUN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    // Set once a process; a host program that has its own subscriber keeps it.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+    let exit = match cli.command {
+        Command::Check(command) => command.execute(&registry),
+        Command::Plan(command) => command.execute(&registry),
+        Command::Ops(command) => command.execute(&registry),
+        Command::Run(command) => command.execute(&registry),
+    };
+    exit.into()
+}
+
+/// Prints why a graph cannot be run and gives the exit code for it.
+fn refuse(error: &GraphError, format: Format) -> Exit {
+    match error {
+        GraphError::Wrong(source, diagnostics) => {
+            present::diagnostics(source, diagnostics, format);
+            Exit::Wrong
+        }
+        GraphError::Unfit(source, diagnostics) => {
+            present::diagnostics(source, diagnostics, format);
+            Exit::Failed
+        }
+        GraphError::Unreadable(cause) => {
+            eprintln!("error: {cause}");
+            Exit::Wrong
+        }
+        GraphError::Failed(cause) => {
+            eprintln!("error: {cause}");
+            Exit::Failed
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `flowrun ops`: the operators there are, from their own declarations.
+
+use clap::Args;
+use flowrun_dsl::params::{Change, ParamSpec, ParamType, RefKind};
+use flowrun_dsl::port::{Catalogue, OperatorSpec, PortRows, Role};
+use flowrun_engine::registry::Registry;
+
+use crate::cmd::{Exit, Format};
+
+#[derive(Args)]
+pub struct Ops {
+    /// The operator to describe; without it all are listed
+    name: Option<String>,
+    /// How to print them
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+impl Ops {
+    pub fn execute(&self, registry: &Registry) -> Exit {
+        let wanted: Vec<&OperatorSpec> = registry
+            .operators()
+            .iter()
+            .filter(|spec| self.name.as_ref().is_none_or(|name| *name == spec.kind))
+            .collect();
+        if wanted.is_empty() {
+            let name = self.name.as_deref().unwrap_or_default();
+            eprintln!("error: no operator is called `{name}`; `flowrun ops` lists all");
+            return Exit::Wrong;
+        }
+        match (self.format, &self.name) {
+            (Format::Json, _) => println!(
+                "{}",
+                serde_json::to_string_pretty(&wanted).expect("declarations are plain data")
+            ),
+            (Format::Text, None) => wanted
+                .iter()
+                .for_each(|spec| println!("{:<14} {:<9} {}", spec.kind, role(spec.role), summary(spec))),
+            (Format::Text, Some(_)) => wanted.iter().for_each(|spec| describe(spec, registry)),
+        }
+        Exit::Done
+    }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Source => "camera",
+        Role::Operator => "flow",
+        Role::Write => "write",
+        Role::Publish => "publish",
+        Role::Query => "query",
+    }
+}
+
+fn summary(spec: &OperatorSpec) -> &str {
+    let doc = spec.params.doc.as_str();
+    let line = doc.lines().next().unwrap_or_default();
+    line.split_once(". ")
+        .map_or(line, |(first, _)| first)
+        .trim_end_matches('.')
+}
+
+fn describe(spec: &OperatorSpec, registry: &Registry) {
+    println!("{} ({})\n\n{}\n", spec.kind, role(spec.role), spec.params.doc);
+    for port in &spec.inputs {
+        println!("  reads {:<10} {}", port.name, rows(&port.rows));
+    }
+    if let Some(output) = &spec.output {
+        println!("  gives {}", output.name());
+    }
+    if let Some((param, choices)) = &spec.output_by {
+        choices
+            .iter()
+            .for_each(|(value, output)| println!("  gives {} with {param}={value}", output.name()));
+    }
+    let common = (spec.role == Role::Source)
+        .then(|| registry.camera_params().params.as_slice())
+        .unwrap_or_default();
+    for param in spec.params.params.iter().chain(common) {
+        println!("\n  {}", header(param));
+        param.doc.lines().for_each(|line| println!("      {line}"));
+    }
+    println!();
+}
+
+fn rows(rows: &PortRows) -> String {
+    match rows {
+        PortRows::Only(kind) => kind.name().to_owned(),
+        PortRows::AnyRows => "rows of any kind".to_owned(),
+        PortRows::AnyTable => "table rows".to_owned(),
+    }
+}
+
+fn header(param: &ParamSpec) -> String {
+    let mut text = format!("{} ({})", param.name, type_name(&param.ty));
+    match (&param.default, param.optional) {
+        (Some(default), _) if default.to_string().is_empty() => {}
+        (Some(default), _) => text += &format!(", default {default}"),
+        (None, true) => text += ", optional",
+        (None, false) => text += ", required",
+    }
+    match (param.min, param.max) {
+        (Some(min), Some(max)) => text += &format!(", {min} to {max}"),
+        (Some(min), None) => text += &format!(", at least {min}"),
+        (None, Some(max)) => text += &format!(", at most {max}"),
+        (None, None) => {}
+    }
+    match param.change {
+        Change::Live => text += ", live",
+        Change::Reset => text += ", reset",
+        Change::Kept => {}
+    }
+    text
+}
+
+fn type_name(ty: &ParamType) -> String {
+    match ty {
+        ParamType::Bool => "#true or #false".into(),
+        ParamType::Int => "whole number".into(),
+        ParamType::Float => "number".into(),
+        ParamType::Text => "text".into(),
+        ParamType::Choice(choices) => choices.join("|"),
+        ParamType::Duration => "duration".into(),
+        ParamType::Bitrate => "bitrate".into(),
+        ParamType::Bytes => "size".into(),
+        ParamType::Path => "path".into(),
+        ParamType::Template => "template".into(),
+        ParamType::Secret => "env.NAME".into(),
+        ParamType::Ref(RefKind::Zone) => "zone".into(),
+        ParamType::Ref(RefKind::Line) => "line".into(),
+        ParamType::Ref(RefKind::Model) => "model".into(),
+        ParamType::Ref(RefKind::Camera) => "camera".into(),
+        ParamType::List(item) => format!("list of {}", type_name(item)),
+    }
+}

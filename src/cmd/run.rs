@@ -1,0 +1,225 @@
+//! `flowrun run`: runs a graph file to its end, or until it is told to stop.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use flowrun_engine::registry::Registry;
+use flowrun_engine::run::{Options, Report};
+
+use crate::cmd::{Exit, Format, present, refuse};
+use crate::graph::{GraphError, compile_file, prepare_compiled};
+
+/// How often the status line is written anew in a terminal, and a plain line elsewhere.
+const STATUS_EVERY: Duration = Duration::from_millis(500);
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+#[derive(Args)]
+pub struct Run {
+    /// The graph file
+    graph: PathBuf,
+    /// Dataflow workers
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Stop after this long, as in 30s or 10m
+    #[arg(long = "for", value_name = "DURATION", value_parser = flowrun_dsl::value::parse_duration)]
+    duration: Option<Duration>,
+    /// Write no status while running and no summary at the end
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl Run {
+    pub fn execute(&self, registry: &Registry) -> Exit {
+        let signals = Signals::listen();
+        match self.run(registry, &signals) {
+            Ok(report) => {
+                if !self.quiet {
+                    eprint!("{}", summary(&report));
+                }
+                match report.failure {
+                    Some(cause) => refuse(&GraphError::Failed(cause), Format::Text),
+                    None => Exit::Done,
+                }
+            }
+            Err(error) => refuse(&error, Format::Text),
+        }
+    }
+
+    fn run(&self, registry: &Registry, signals: &Signals) -> Result<Report, GraphError> {
+        let (source, compiled) = compile_file(&self.graph, registry)?;
+        let mut warnings = flowrun_dsl::Diagnostics::default();
+        compiled
+            .warnings
+            .iter()
+            .cloned()
+            .for_each(|warning| warnings.push(warning));
+        present::diagnostics(&source, &warnings, Format::Text);
+        let options = Options {
+            workers: usize::from(self.workers),
+        };
+        let prepared = prepare_compiled(&source, compiled, registry, &options)?;
+        let running = prepared
+            .start()
+            .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
+        let (began, mut status) = (Instant::now(), Status::new(self.quiet));
+        let mut stopping = false;
+        while !running.is_finished() {
+            std::thread::sleep(Duration::from_millis(20));
+            let over = self.duration.is_some_and(|duration| began.elapsed() >= duration);
+            if !stopping && (signals.count() > 0 || over) {
+                stopping = true;
+                running.stop();
+            }
+            status.show(|| Report::of(running.context()));
+        }
+        status.clear();
+        Ok(running.wait())
+    }
+}
+
+/// SIGINT and SIGTERM end a run in good order; a second one ends the process at once.
+struct Signals(Arc<AtomicUsize>);
+
+impl Signals {
+    fn listen() -> Self {
+        let count = Arc::new(AtomicUsize::new(0));
+        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+            let armed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+            // Registering fails for forbidden signals only. The order matters: the first signal arms the
+            // second's exit.
+            let _ = signal_hook::flag::register_conditional_shutdown(signal, 130, armed.clone());
+            let _ = signal_hook::flag::register(signal, armed);
+            let _ = signal_hook::flag::register_usize(signal, count.clone(), 1);
+        }
+        Signals(count)
+    }
+
+    fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The line that says how a run goes.
+struct Status {
+    terminal: bool,
+    every: Option<Duration>,
+    last: Instant,
+    admitted: u64,
+}
+
+impl Status {
+    fn new(quiet: bool) -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        let every = (!quiet).then_some(if terminal { STATUS_EVERY } else { PLAIN_EVERY });
+        Status {
+            terminal,
+            every,
+            last: Instant::now(),
+            admitted: 0,
+        }
+    }
+
+    fn show(&mut self, report: impl FnOnce() -> Report) {
+        let elapsed = self.last.elapsed();
+        if self.every.is_none_or(|every| elapsed < every) {
+            return;
+        }
+        self.last = Instant::now();
+        let report = report();
+        let admitted: u64 = report.cameras.iter().map(|camera| camera.counts.admitted).sum();
+        let shed: u64 = report.cameras.iter().map(|camera| camera.counts.shed()).sum();
+        let rate = (admitted - self.admitted) as f64 / elapsed.as_secs_f64();
+        self.admitted = admitted;
+        let slowest = report.nodes.iter().max_by_key(|node| node.p99);
+        let slowest = slowest.map_or_else(String::new, |node| format!(", p99 {} at {}", time(node.p99), node.name));
+        let line = format!(
+            "{:.0}s  {} cameras  {admitted} frames  {rate:.1} fps  {shed} shed{slowest}",
+            report.elapsed.as_secs_f64(),
+            report.cameras.len()
+        );
+        let mut out = std::io::stderr().lock();
+        // A terminal that is gone is no reason to end a run.
+        let _ = if self.terminal {
+            write!(out, "\r\x1b[2K{line}")
+        } else {
+            writeln!(out, "{line}")
+        };
+        let _ = out.flush();
+    }
+
+    fn clear(&self) {
+        if self.terminal && self.every.is_some() {
+            eprint!("\r\x1b[2K");
+        }
+    }
+}
+
+fn time(span: Duration) -> String {
+    match span.as_micros() {
+        0 => "-".into(),
+        us if us < 10_000 => format!("{:.2} ms", us as f64 / 1e3),
+        us if us < 10_000_000 => format!("{:.0} ms", us as f64 / 1e3),
+        us => format!("{:.1} s", us as f64 / 1e6),
+    }
+}
+
+/// The tables at the end of a run.
+fn summary(report: &Report) -> String {
+    let mut text = format!("{:.2} s\n\n", report.elapsed.as_secs_f64());
+    let mut rows = vec![
+        [
+            "camera",
+            "admitted",
+            "answered",
+            "shed: in flight",
+            "shed: backlog",
+            "faults",
+        ]
+        .map(str::to_owned),
+    ];
+    for camera in &report.cameras {
+        let counts = &camera.counts;
+        let numbers = [
+            counts.admitted,
+            counts.answered,
+            counts.shed_in_flight,
+            counts.shed_backlog,
+            counts.faults,
+        ]
+        .map(|number| number.to_string());
+        let [admitted, answered, in_flight, backlog, faults] = numbers;
+        rows.push([camera.name.clone(), admitted, answered, in_flight, backlog, faults]);
+    }
+    table(&mut text, &rows);
+    let mut rows = vec![["node", "frames", "rows", "errors", "p50", "p99"].map(str::to_owned)];
+    for node in &report.nodes {
+        rows.push([
+            node.name.clone(),
+            node.answers.to_string(),
+            node.rows.to_string(),
+            node.errors.to_string(),
+            time(node.p50),
+            time(node.p99),
+        ]);
+    }
+    text.push('\n');
+    table(&mut text, &rows);
+    text
+}
+
+fn table(text: &mut String, rows: &[[String; 6]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    for row in rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<width$}", width = widths[0]),
+            _ => format!("{cell:>width$}", width = widths[column]),
+        });
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+}

@@ -1,0 +1,119 @@
+//! From a graph file to a run.
+
+use std::path::Path;
+
+use flowrun_dsl::port::Catalogue;
+use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
+use flowrun_engine::errors::PrepareError;
+use flowrun_engine::registry::Registry;
+use flowrun_engine::run::{Options, PreparedRun, Report, prepare};
+
+/// Why a graph file cannot be run.
+#[derive(Debug)]
+pub enum GraphError {
+    /// The file could not be read.
+    Unreadable(String),
+    /// The text is wrong; the source is there to point at.
+    Wrong(SourceFile, Diagnostics),
+    /// The text is right, and this machine cannot do what it says.
+    Unfit(SourceFile, Diagnostics),
+    /// The run failed.
+    Failed(String),
+}
+
+impl std::fmt::Display for GraphError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            GraphError::Unreadable(cause) | GraphError::Failed(cause) => f.write_str(cause),
+            GraphError::Wrong(source, diagnostics) | GraphError::Unfit(source, diagnostics) => {
+                for diagnostic in diagnostics.iter() {
+                    let line = diagnostic.span().map_or(0, |span| source.position(span.start).line);
+                    writeln!(f, "{}:{line}: {}", source.name(), diagnostic.message)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for GraphError {}
+
+/// Reads and compiles a graph file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_file(path: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFile, Compiled), GraphError> {
+    let name = path.display().to_string();
+    let unreadable = |error: std::io::Error| GraphError::Unreadable(format!("{name}: {error}"));
+    let bytes = read_bounded(path).map_err(unreadable)?;
+    let source = SourceFile::new(name.clone(), bytes).map_err(|diagnostic| {
+        let empty = SourceFile::new(name.clone(), "").expect("an empty text is a text");
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.push(diagnostic);
+        GraphError::Wrong(empty, diagnostics)
+    })?;
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    match flowrun_dsl::compile(&source, folder, catalogue) {
+        Ok(compiled) => Ok((source, compiled)),
+        Err(diagnostics) => Err(GraphError::Wrong(source, diagnostics)),
+    }
+}
+
+/// One byte more than the language takes is enough to be refused; a file without end is not read to it.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(flowrun_dsl::source::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Prepares a compiled graph; failures point into its text.
+///
+/// # Errors
+/// Everything on this machine that keeps it from running.
+pub fn prepare_compiled(
+    source: &SourceFile,
+    compiled: Compiled,
+    registry: &Registry,
+    options: &Options,
+) -> Result<PreparedRun, GraphError> {
+    let Compiled { plan, spans, .. } = compiled;
+    prepare(plan, registry, options).map_err(|errors| {
+        let mut diagnostics = Diagnostics::default();
+        for PrepareError { place, cause, remedy } in errors {
+            let span = spans
+                .nodes
+                .get(&place)
+                .or_else(|| spans.cameras.get(&place))
+                .or_else(|| spans.models.get(&place));
+            let diagnostic = Diagnostic::error("flowrun::cannot-run", format!("{place}: {cause}")).maybe_help(remedy);
+            diagnostics.push(match span {
+                Some(place) => diagnostic.label(place.name, ""),
+                None => diagnostic,
+            });
+        }
+        GraphError::Unfit(source.clone(), diagnostics)
+    })
+}
+
+/// Runs a graph file to its end.
+///
+/// # Errors
+/// What is wrong with the file, the machine or the run.
+pub fn run_file(path: &Path, registry: &Registry, options: &Options) -> Result<Report, GraphError> {
+    let (source, compiled) = compile_file(path, registry)?;
+    let running = prepare_compiled(&source, compiled, registry, options)?;
+    let running = running
+        .start()
+        .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
+    let report = running.wait();
+    match &report.failure {
+        Some(cause) => Err(GraphError::Failed(cause.clone())),
+        None => Ok(report),
+    }
+}
