@@ -239,6 +239,9 @@ impl Scan<'_> {
                 (_, Token::Close | Token::EndOfFile) if commenting.is_some() => {
                     return Err(syntax(commenting.expect("checked by the guard"), "`/-` comments out nothing", "here"));
                 }
+                (Expect::Name, Token::Terminator) if self.text[span.start..].starts_with(';') => {
+                    self.report(Some(syntax(span, "`;` ends no node", "nothing before this")));
+                }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Terminator) => {
                     (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
                 }

@@ -12,6 +12,14 @@ impl Expr {
             _ => format!("({})", expr.to_sql(columns)),
         };
         let list = |parts: &[Expr], between: &str| parts.iter().map(part).collect::<Vec<_>>().join(between);
+        // What `and` and `or` join needs brackets only where it is itself joined by them.
+        let joined = |parts: &[Expr], between: &str| {
+            let part = |expr: &Expr| match expr {
+                Expr::All(_) | Expr::Any(_) => format!("({})", expr.to_sql(columns)),
+                _ => expr.to_sql(columns),
+            };
+            parts.iter().map(part).collect::<Vec<_>>().join(between)
+        };
         let not = |negated: bool| if negated { "not " } else { "" };
         match self {
             Expr::Column(index) => columns.get(*index).map_or_else(|| format!("column {index}"), |column| column.name.clone()),
@@ -19,8 +27,8 @@ impl Expr {
             Expr::Not(inner) => format!("not {}", part(inner)),
             Expr::Negate(inner) => format!("-{}", part(inner)),
             Expr::Binary { op, left, right } => format!("{} {} {}", part(left), op.symbol(), part(right)),
-            Expr::All(parts) => list(parts, " and "),
-            Expr::Any(parts) => list(parts, " or "),
+            Expr::All(parts) => joined(parts, " and "),
+            Expr::Any(parts) => joined(parts, " or "),
             Expr::In { value, list: items, negated } => format!("{} {}in ({})", part(value), not(*negated), list(items, ", ")),
             Expr::Between { value, low, high, negated } => {
                 format!("{} {}between {} and {}", part(value), not(*negated), part(low), part(high))

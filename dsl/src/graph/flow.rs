@@ -14,6 +14,8 @@ pub struct Flow<'a> {
     pub name: Named,
     /// What its first line reads.
     pub from: Option<Named>,
+    /// Whether there is a `from=`, even one that names nothing.
+    pub from_given: bool,
     /// Its lines, sinks included.
     pub steps: Vec<Step<'a>>,
 }
@@ -36,6 +38,6 @@ impl<'a> Reader<'a> {
         if node.children.is_empty() {
             self.report(Diagnostic::error(code::EMPTY, format!("the flow `{}` does nothing", name.value)).label(name.span, "empty"));
         }
-        graph.flows.push(Flow { name, from, steps });
+        graph.flows.push(Flow { name, from, from_given: node.prop("from").is_some(), steps });
     }
 }

@@ -59,7 +59,8 @@ impl Reader<'_> {
                 None => {
                     let all: Vec<_> = schemas.first().into_iter().flat_map(|schema| &schema.params).collect();
                     let takes = all.iter().filter(|spec| spec.positional).map(|spec| spec.name.to_uppercase());
-                    let usage: Vec<_> = std::iter::once(node.name.value.clone()).chain(takes).collect();
+                    let before = ["NAME", "PATH"].into_iter().take(skip).map(str::to_owned);
+                    let usage: Vec<_> = std::iter::once(node.name.value.clone()).chain(before).chain(takes).collect();
                     return self.report(
                         Diagnostic::error(code::EXTRA_ARGUMENT, format!("`{}` has no place for this argument", node.name.value))
                             .label(entry.span, "one too many")

@@ -122,7 +122,7 @@ fn connect(reader: &mut Reader, graph: &Graph, names: &Names, points: &mut Point
                 // A flow's own `from` is read from outside of the flow.
                 (None, None, Some(from)) => (points.resolve(reader, graph, names, from, None), from.span),
                 (None, None, None) => {
-                    if let Some(flow) = flow {
+                    if let Some(flow) = flow.filter(|flow| !graph.flows[*flow].from_given) {
                         no_upstream(reader, graph, flow, &step.kind);
                     }
                     (None, step.kind.span)
