@@ -63,15 +63,28 @@ pub fn compile(source: &SourceFile, root: &Path, catalogue: &dyn Catalogue) -> R
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_with(source: &SourceFile, root: &Path, catalogue: &dyn Catalogue, system: &dyn System) -> Result<Compiled, Diagnostics> {
+pub fn compile_with(
+    source: &SourceFile,
+    root: &Path,
+    catalogue: &dyn Catalogue,
+    system: &dyn System,
+) -> Result<Compiled, Diagnostics> {
     let nodes = document::parse(source)?;
-    let mut reader = Reader { catalogue, source, diagnostics: Diagnostics::default() };
+    let mut reader = Reader {
+        catalogue,
+        source,
+        diagnostics: Diagnostics::default(),
+    };
     let graph = reader.read(&nodes);
     let names = reader.names(&graph);
     let lowered = lower::lower(&mut reader, &graph, &names, root, system);
     let diagnostics = reader.diagnostics.sorted();
     match lowered {
-        Some((plan, spans)) if !diagnostics.has_errors() => Ok(Compiled { plan, spans, warnings: diagnostics.into_iter().collect() }),
+        Some((plan, spans)) if !diagnostics.has_errors() => Ok(Compiled {
+            plan,
+            spans,
+            warnings: diagnostics.into_iter().collect(),
+        }),
         _ => Err(diagnostics),
     }
 }

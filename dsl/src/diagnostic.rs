@@ -129,17 +129,29 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error without a place yet.
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Diagnostic { code, severity: Severity::Error, message: message.into(), labels: Vec::new(), help: None }
+        Diagnostic {
+            code,
+            severity: Severity::Error,
+            message: message.into(),
+            labels: Vec::new(),
+            help: None,
+        }
     }
 
     /// A warning without a place yet.
     pub fn warning(code: &'static str, message: impl Into<String>) -> Self {
-        Diagnostic { severity: Severity::Warning, ..Diagnostic::error(code, message) }
+        Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::error(code, message)
+        }
     }
 
     /// Adds a place.
     pub fn label(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label { span, text: text.into() });
+        self.labels.push(Label {
+            span,
+            text: text.into(),
+        });
         self
     }
 
@@ -186,7 +198,9 @@ impl Diagnostics {
 
     /// Whether one of them is an error.
     pub fn has_errors(&self) -> bool {
-        self.list.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.list
+            .iter()
+            .any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
     /// Whether there are none.
@@ -206,7 +220,7 @@ impl Diagnostics {
 
     /// In the order of the text; the same finding at the same place is said once.
     pub fn sorted(mut self) -> Self {
-        self.list.sort_by(|a, b| (a.span(), a.severity).cmp(&(b.span(), b.severity)));
+        self.list.sort_by_key(|found| (found.span(), found.severity));
         self.list.dedup();
         self
     }
@@ -271,7 +285,13 @@ fn write_text(out: &mut String, diagnostic: &Diagnostic, source: &SourceFile) ->
         let Position { line, column } = source.position(label.span.start);
         let text = source.line(line);
         let rest = text.chars().count().saturating_sub(column - 1);
-        let marks = source.slice(label.span).chars().take_while(|letter| *letter != '\n').count().min(rest).max(1);
+        let marks = source
+            .slice(label.span)
+            .chars()
+            .take_while(|letter| *letter != '\n')
+            .count()
+            .min(rest)
+            .max(1);
         writeln!(out, "{line:>4} | {text}")?;
         let pointer = format!("     | {}{} {}", " ".repeat(column - 1), "^".repeat(marks), label.text);
         writeln!(out, "{}", pointer.trim_end())?;

@@ -188,7 +188,10 @@ pub struct Ref<T> {
 impl<T> Ref<T> {
     /// A reference by name; for tests and for graphs built in code.
     pub fn new(name: impl Into<String>) -> Self {
-        Ref { name: name.into(), of: PhantomData }
+        Ref {
+            name: name.into(),
+            of: PhantomData,
+        }
     }
     /// The name.
     pub fn name(&self) -> &str {
@@ -257,11 +260,15 @@ pub fn parse_text(ty: &ParamType, text: &str) -> Result<Value, String> {
             let _ = item;
             Value::List(Vec::new())
         }
-        ParamType::List(item) => Value::List(text.split(',').map(|part| parse_text(item, part.trim())).collect::<Result<_, _>>()?),
+        ParamType::List(item) => Value::List(
+            text.split(',')
+                .map(|part| parse_text(item, part.trim()))
+                .collect::<Result<_, _>>()?,
+        ),
     })
 }
 
-fn given<'a>(value: Option<&'a Value>) -> Result<&'a Value, String> {
+fn given(value: Option<&Value>) -> Result<&Value, String> {
     value.ok_or_else(|| "is required".to_owned())
 }
 

@@ -118,6 +118,8 @@ pub trait Catalogue {
     fn model_params(&self) -> &ParamsSchema;
     /// The operator of this kind in this role.
     fn find(&self, role: Role, kind: &str) -> Option<&OperatorSpec> {
-        self.operators().iter().find(|spec| spec.role == role && spec.kind == kind)
+        self.operators()
+            .iter()
+            .find(|spec| spec.role == role && spec.kind == kind)
     }
 }

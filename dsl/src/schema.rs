@@ -65,12 +65,21 @@ pub enum Cell {
 }
 
 fn columns(list: &[(&str, ColumnType)]) -> Vec<Column> {
-    list.iter().map(|(name, ty)| Column { name: (*name).into(), ty: *ty }).collect()
+    list.iter()
+        .map(|(name, ty)| Column {
+            name: (*name).into(),
+            ty: *ty,
+        })
+        .collect()
 }
 
 /// Columns that every row has: where and when.
 pub fn common_columns() -> Vec<Column> {
-    columns(&[("camera", ColumnType::Text), ("frame", ColumnType::Int), ("time", ColumnType::Time)])
+    columns(&[
+        ("camera", ColumnType::Text),
+        ("frame", ColumnType::Int),
+        ("time", ColumnType::Time),
+    ])
 }
 
 /// The columns of a kind of row after the common ones; none for packets and frames.
@@ -81,8 +90,22 @@ pub fn columns_of(rows: &RowKind) -> Vec<Column> {
         RowKind::Packet | RowKind::Frame => Vec::new(),
         RowKind::Detection => columns(&[[("class", Text), ("score", Float)].as_slice(), &BOX].concat()),
         RowKind::Track => columns(&[[("track", Int), ("class", Text), ("score", Float)].as_slice(), &BOX].concat()),
-        RowKind::Visit => columns(&[("track", Int), ("class", Text), ("zone", Text), ("phase", Text), ("entered", Time), ("dwell", Duration)]),
-        RowKind::Crossing => columns(&[("track", Int), ("class", Text), ("line", Text), ("direction", Text), ("x", Float), ("y", Float)]),
+        RowKind::Visit => columns(&[
+            ("track", Int),
+            ("class", Text),
+            ("zone", Text),
+            ("phase", Text),
+            ("entered", Time),
+            ("dwell", Duration),
+        ]),
+        RowKind::Crossing => columns(&[
+            ("track", Int),
+            ("class", Text),
+            ("line", Text),
+            ("direction", Text),
+            ("x", Float),
+            ("y", Float),
+        ]),
         RowKind::Table(schema) => schema.columns.clone(),
         RowKind::Error => columns(&[("node", Text), ("cause", Text)]),
     }
@@ -99,7 +122,10 @@ pub trait Row: Sized + Clone + Send + Sync + 'static {
 }
 
 /// A field type of a row struct.
-#[diagnostic::on_unimplemented(message = "`{Self}` cannot be a column", note = "use a number, bool, String or std::time::Duration")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a column",
+    note = "use a number, bool, String or std::time::Duration"
+)]
 pub trait CellValue: Sized {
     /// The column's type.
     const TYPE: ColumnType;

@@ -23,7 +23,10 @@ pub struct Span {
 impl Span {
     /// From `start` to before `end`.
     pub fn new(start: usize, end: usize) -> Self {
-        Span { start, end: end.max(start) }
+        Span {
+            start,
+            end: end.max(start),
+        }
     }
 
     /// How many bytes.
@@ -38,7 +41,10 @@ impl Span {
 
     /// The smallest span that covers both.
     pub fn to(self, other: Span) -> Span {
-        Span { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Span {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 }
 
@@ -92,10 +98,15 @@ impl SourceFile {
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
-            Diagnostic::error(code::NOT_UTF8, format!("`{name}` is not UTF-8: byte {at} begins no character"))
-                .help("save the graph as UTF-8 text")
+            Diagnostic::error(
+                code::NOT_UTF8,
+                format!("`{name}` is not UTF-8: byte {at} begins no character"),
+            )
+            .help("save the graph as UTF-8 text")
         })?;
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let lines = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
         Ok(SourceFile { name, text, lines })
     }
 
@@ -118,13 +129,19 @@ impl SourceFile {
     pub fn position(&self, offset: usize) -> Position {
         let line = self.lines.partition_point(|start| *start <= offset).saturating_sub(1);
         let start = self.lines[line];
-        let column = self.text[start..].char_indices().take_while(|(at, _)| start + at < offset).count() + 1;
+        let column = self.text[start..]
+            .char_indices()
+            .take_while(|(at, _)| start + at < offset)
+            .count()
+            + 1;
         Position { line: line + 1, column }
     }
 
     /// A line by its number from one, without its end; empty where there is none.
     pub fn line(&self, number: usize) -> &str {
-        let Some(start) = number.checked_sub(1).and_then(|index| self.lines.get(index)) else { return "" };
+        let Some(start) = number.checked_sub(1).and_then(|index| self.lines.get(index)) else {
+            return "";
+        };
         self.text[*start..].lines().next().unwrap_or("")
     }
 }

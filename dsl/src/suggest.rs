@@ -13,7 +13,9 @@ pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>)
         let distance = if far { usize::MAX } else { distance(written, candidate) };
         (distance <= limit && candidate != written).then_some((distance, candidate))
     });
-    distances.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+    distances
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
 }
 
 /// "did you mean `x`?", or else the list of what is allowed.
@@ -24,7 +26,10 @@ pub fn help<'a>(written: &str, what: &str, candidates: impl IntoIterator<Item = 
     }
     match candidates.len() {
         0 => None,
-        many if many > 24 => Some(format!("there are {many} {what}, among them {}", candidates[..8].join(", "))),
+        many if many > 24 => Some(format!(
+            "there are {many} {what}, among them {}",
+            candidates[..8].join(", ")
+        )),
         _ => Some(format!("{what} here: {}", candidates.join(", "))),
     }
 }
@@ -38,7 +43,9 @@ fn distance(a: &str, b: &str) -> usize {
         let mut current = vec![row];
         for column in 1..=b.len() {
             let same = usize::from(a[row - 1] != b[column - 1]);
-            let mut best = (above[column - 1] + same).min(above[column] + 1).min(current[column - 1] + 1);
+            let mut best = (above[column - 1] + same)
+                .min(above[column] + 1)
+                .min(current[column - 1] + 1);
             if row > 1 && column > 1 && a[row - 1] == b[column - 2] && a[row - 2] == b[column - 1] {
                 best = best.min(before[column - 2] + 1);
             }

@@ -113,7 +113,8 @@ fn number_and_unit(text: &str) -> Option<(f64, &str)> {
 /// # Errors
 /// Says what was expected, for a text that is no number with a unit of time.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("`{text}` is no duration: write a number and a unit, as in \"800ms\", \"5s\", \"1m\", \"2h\"");
+    let wrong =
+        || format!("`{text}` is no duration: write a number and a unit, as in \"800ms\", \"5s\", \"1m\", \"2h\"");
     let (number, unit) = number_and_unit(text).ok_or_else(wrong)?;
     let scale = match unit {
         "ns" => 1.0,
@@ -187,7 +188,10 @@ fn read_time(text: &str) -> Option<i64> {
         Some(at) => {
             let (hours, minutes) = rest[at + 1..].split_once(':')?;
             let seconds = digits(hours)? * 3_600 + digits(minutes)? * 60;
-            (&rest[..at], if rest[at..].starts_with('-') { -seconds } else { seconds })
+            (
+                &rest[..at],
+                if rest[at..].starts_with('-') { -seconds } else { seconds },
+            )
         }
         None => return None,
     };
@@ -199,7 +203,9 @@ fn read_time(text: &str) -> Option<i64> {
         return None;
     }
     let nanos = digits(&format!("{:0<9}", fraction.get(..9).unwrap_or(fraction)))?;
-    let years = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum::<i64>();
+    let years = (1970..year)
+        .map(|year| if is_leap(year) { 366 } else { 365 })
+        .sum::<i64>();
     let months = (1..month).map(|month| days_in(year, month)).sum::<i64>();
     let seconds = (years + months + day - 1) * 86_400 + hour * 3_600 + minute * 60 + second - offset;
     seconds.checked_mul(1_000_000_000)?.checked_add(nanos)
@@ -230,7 +236,14 @@ mod tests {
     fn times_are_nanoseconds_since_the_epoch() {
         assert_eq!(parse_time("1970-01-01T00:00:00Z"), Ok(0));
         assert_eq!(parse_time("2024-02-29T12:00:00.5+01:00"), Ok(1_709_204_400_500_000_000));
-        for text in ["", "2024", "2023-02-29T00:00:00Z", "2024-01-01T00:00:00", "9999-01-01T00:00:00Z", "1970-01-01T00:00:00+é:00"] {
+        for text in [
+            "",
+            "2024",
+            "2023-02-29T00:00:00Z",
+            "2024-01-01T00:00:00",
+            "9999-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+é:00",
+        ] {
             assert!(parse_time(text).is_err(), "{text}");
         }
     }

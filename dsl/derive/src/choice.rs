@@ -8,13 +8,20 @@ pub fn expand(input: &DeriveInput) -> Result<Tokens> {
     let Data::Enum(data) = &input.data else {
         return Err(Error::new_spanned(&input.ident, "only an enum"));
     };
-    if let Some(variant) = data.variants.iter().find(|variant| !matches!(variant.fields, Fields::Unit)) {
+    if let Some(variant) = data
+        .variants
+        .iter()
+        .find(|variant| !matches!(variant.fields, Fields::Unit))
+    {
         return Err(Error::new_spanned(variant, "a choice has no fields"));
     }
     let dsl = crate::dsl_path()?;
     let name = &input.ident;
     let variants: Vec<_> = data.variants.iter().map(|variant| &variant.ident).collect();
-    let words: Vec<_> = variants.iter().map(|variant| crate::text(&crate::kebab(&variant.to_string()))).collect();
+    let words: Vec<_> = variants
+        .iter()
+        .map(|variant| crate::text(&crate::kebab(&variant.to_string())))
+        .collect();
     Ok(quote! {
         impl #dsl::params::ParamValue for #name {
             fn param_type() -> #dsl::params::ParamType {

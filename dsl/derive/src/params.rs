@@ -17,7 +17,11 @@ struct Options {
 
 fn options(field: &Field) -> Result<Options> {
     let mut options = Options::default();
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("param")) {
+    for attribute in field
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("param"))
+    {
         attribute.parse_nested_meta(|meta| {
             let word = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
             match word.as_str() {
@@ -50,10 +54,15 @@ pub fn expand(input: &DeriveInput) -> Result<Tokens> {
         let options = options(field)?;
         let doc = crate::doc_of(&field.attrs);
         if doc.is_empty() {
-            return Err(Error::new_spanned(field, "document it: the doc comment is what `flowrun ops` prints"));
+            return Err(Error::new_spanned(
+                field,
+                "document it: the doc comment is what `flowrun ops` prints",
+            ));
         }
         let doc = crate::text(&doc);
-        let word = options.name.unwrap_or_else(|| crate::text(&crate::kebab(&ident.to_string())));
+        let word = options
+            .name
+            .unwrap_or_else(|| crate::text(&crate::kebab(&ident.to_string())));
         let change = match (options.live, options.reset) {
             (true, _) => quote!(Live),
             (_, true) => quote!(Reset),

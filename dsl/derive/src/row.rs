@@ -9,9 +9,15 @@ pub fn expand(input: &DeriveInput) -> Result<Tokens> {
     let name = &input.ident;
     let table = crate::text(&crate::kebab(&name.to_string()));
     let fields = &crate::named_fields(input)?.named;
-    let idents: Vec<_> = fields.iter().map(|field| field.ident.as_ref().expect("named fields have names")).collect();
+    let idents: Vec<_> = fields
+        .iter()
+        .map(|field| field.ident.as_ref().expect("named fields have names"))
+        .collect();
     let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
-    let words: Vec<_> = idents.iter().map(|ident| crate::text(ident.to_string().trim_start_matches("r#"))).collect();
+    let words: Vec<_> = idents
+        .iter()
+        .map(|ident| crate::text(ident.to_string().trim_start_matches("r#")))
+        .collect();
     let places: Vec<_> = (0..idents.len()).map(Index::from).collect();
     let count = idents.len();
     Ok(quote! {

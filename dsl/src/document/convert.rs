@@ -9,9 +9,16 @@ use crate::source::{Named, SourceFile, Span};
 /// Parses a text that [`super::scan`] let pass. `clean` has the bytes of the source, block comments blanked.
 pub fn convert(source: &SourceFile, clean: &str) -> Result<Vec<Node>, Diagnostics> {
     let document = KdlDocument::parse_v2(clean).map_err(|error| refused(source, &error))?;
-    let mut convert = Convert { source, errors: Diagnostics::default() };
+    let mut convert = Convert {
+        source,
+        errors: Diagnostics::default(),
+    };
     let nodes = convert.nodes(&document);
-    if convert.errors.is_empty() { Ok(nodes) } else { Err(convert.errors.sorted()) }
+    if convert.errors.is_empty() {
+        Ok(nodes)
+    } else {
+        Err(convert.errors.sorted())
+    }
 }
 
 fn refused(source: &SourceFile, error: &KdlError) -> Diagnostics {
@@ -20,9 +27,19 @@ fn refused(source: &SourceFile, error: &KdlError) -> Diagnostics {
     for found in error.diagnostics.iter().take(16) {
         let start = found.span.offset().min(length);
         let span = Span::new(start, (start + found.span.len()).min(length));
+        // What the scan leaves to the parser is the inside of text over several lines.
+        if source.slice(span).trim_start_matches('#').starts_with("\"\"\"") {
+            let message = "the lines of this text are not indented like its closing quotes";
+            all.push(Diagnostic::error(code::SYNTAX, message).label(Span::new(start, start + 3), "opened here"));
+            continue;
+        }
         let message = found.message.clone().unwrap_or_else(|| "this is not KDL".into());
         let label = found.label.clone().unwrap_or_default();
-        all.push(Diagnostic::error(code::SYNTAX, message).label(span, label).maybe_help(found.help.clone()));
+        all.push(
+            Diagnostic::error(code::SYNTAX, message)
+                .label(span, label)
+                .maybe_help(found.help.clone()),
+        );
     }
     if all.is_empty() {
         all.push(Diagnostic::error(code::SYNTAX, "this is not KDL").label(Span::default(), ""));
@@ -45,8 +62,13 @@ impl Convert<'_> {
         if node.ty().is_some() {
             self.annotated(name.span);
         }
-        let mut converted =
-            Node { span: name.span, name, args: Vec::new(), props: Vec::new(), children: Vec::new() };
+        let mut converted = Node {
+            span: name.span,
+            name,
+            args: Vec::new(),
+            props: Vec::new(),
+            children: Vec::new(),
+        };
         for entry in node.entries() {
             let Some(value) = self.entry(entry) else { continue };
             converted.span = converted.span.to(value.span);
@@ -88,7 +110,8 @@ impl Convert<'_> {
                 Ok(number) => Literal::Int(number),
                 Err(_) => {
                     let message = format!("{number} is beyond the range of whole numbers");
-                    self.errors.push(Diagnostic::error(code::OUT_OF_RANGE, message).label(span, "64 bits at most"));
+                    self.errors
+                        .push(Diagnostic::error(code::OUT_OF_RANGE, message).label(span, "64 bits at most"));
                     return None;
                 }
             },
@@ -111,5 +134,8 @@ impl Convert<'_> {
 
 fn named(name: &kdl::KdlIdentifier) -> Named {
     let span = name.span();
-    Named::new(name.value().to_owned(), Span::new(span.offset(), span.offset() + span.len()))
+    Named::new(
+        name.value().to_owned(),
+        Span::new(span.offset(), span.offset() + span.len()),
+    )
 }

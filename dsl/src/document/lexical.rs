@@ -4,11 +4,17 @@ use crate::diagnostic::{Diagnostic, code};
 use crate::source::Span;
 
 pub fn is_newline(letter: char) -> bool {
-    matches!(letter, '\n' | '\r' | '\u{85}' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}')
+    matches!(
+        letter,
+        '\n' | '\r' | '\u{85}' | '\u{b}' | '\u{c}' | '\u{2028}' | '\u{2029}'
+    )
 }
 
 pub fn is_space(letter: char) -> bool {
-    matches!(letter, '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+    matches!(
+        letter,
+        '\t' | ' ' | '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
 }
 
 /// Letters that the KDL specification bans from documents: controls, and what turns the direction of writing.
@@ -20,17 +26,25 @@ pub fn is_banned(letter: char) -> bool {
 /// Whether a word is a number as KDL writes it.
 fn is_number(word: &str) -> bool {
     let digits = word.strip_prefix(['+', '-']).unwrap_or(word);
-    let radix = [("0x", 16), ("0o", 8), ("0b", 2)].into_iter().find(|(prefix, _)| digits.starts_with(prefix));
+    let radix = [("0x", 16), ("0o", 8), ("0b", 2)]
+        .into_iter()
+        .find(|(prefix, _)| digits.starts_with(prefix));
     if let Some((prefix, radix)) = radix {
         return run_of(&digits[prefix.len()..], radix).is_some_and(str::is_empty);
     }
-    let Some(mut rest) = run_of(digits, 10) else { return false };
+    let Some(mut rest) = run_of(digits, 10) else {
+        return false;
+    };
     if let Some(fraction) = rest.strip_prefix('.') {
-        let Some(after) = run_of(fraction, 10) else { return false };
+        let Some(after) = run_of(fraction, 10) else {
+            return false;
+        };
         rest = after;
     }
     if let Some(exponent) = rest.strip_prefix(['e', 'E']) {
-        let Some(after) = run_of(exponent.strip_prefix(['+', '-']).unwrap_or(exponent), 10) else { return false };
+        let Some(after) = run_of(exponent.strip_prefix(['+', '-']).unwrap_or(exponent), 10) else {
+            return false;
+        };
         rest = after;
     }
     rest.is_empty()
@@ -53,34 +67,53 @@ pub enum Place {
 pub fn check_word(word: &str, span: Span, place: Place) -> Option<Diagnostic> {
     let starts_number = {
         let digits = word.strip_prefix(['+', '-']).unwrap_or(word);
-        digits.strip_prefix('.').unwrap_or(digits).starts_with(|letter: char| letter.is_ascii_digit())
+        digits
+            .strip_prefix('.')
+            .unwrap_or(digits)
+            .starts_with(|letter: char| letter.is_ascii_digit())
     };
     let quote = || format!("quote it: {}", quoted(word));
     if word.starts_with('#') {
         let keyword = matches!(word, "#true" | "#false" | "#null" | "#inf" | "#-inf" | "#nan");
         return match place {
             Place::Value if keyword => None,
-            Place::Value => Some(syntax(span, format!("`{word}` is no keyword"), "unknown keyword")
-                .help("keywords are #true, #false and #null; other words are written without #, or quoted")),
+            Place::Value => Some(
+                syntax(span, format!("`{word}` is no keyword"), "unknown keyword")
+                    .help("keywords are #true, #false and #null; other words are written without #, or quoted"),
+            ),
             Place::Name => Some(syntax(span, format!("`{word}` cannot be a name"), "not a name").help(quote())),
         };
     }
     if starts_number {
         return match place {
             Place::Value if is_number(word) => None,
-            Place::Value => Some(Diagnostic::error(code::UNQUOTED, format!("`{word}` is neither a number nor a bare word"))
-                .label(span, "begins like a number")
-                .help(format!("quantities are quoted: {}", quoted(word)))),
-            Place::Name => Some(syntax(span, format!("`{word}` cannot be a name"), "begins like a number").help(quote())),
+            Place::Value => Some(
+                Diagnostic::error(code::UNQUOTED, format!("`{word}` is neither a number nor a bare word"))
+                    .label(span, "begins like a number")
+                    .help(format!("quantities are quoted: {}", quoted(word))),
+            ),
+            Place::Name => {
+                Some(syntax(span, format!("`{word}` cannot be a name"), "begins like a number").help(quote()))
+            }
         };
     }
     if matches!(word, "true" | "false" | "null" | "inf" | "-inf" | "nan") {
-        return Some(Diagnostic::error(code::KDL_1, format!("bare `{word}` is KDL 1"))
-            .label(span, "a keyword of KDL 1")
-            .help(format!("in KDL 2 it is written `#{word}`, and the word itself \"{word}\"")));
+        return Some(
+            Diagnostic::error(code::KDL_1, format!("bare `{word}` is KDL 1"))
+                .label(span, "a keyword of KDL 1")
+                .help(format!(
+                    "in KDL 2 it is written `#{word}`, and the word itself \"{word}\""
+                )),
+        );
     }
-    let bad = word.chars().find(|letter| matches!(letter, '\\' | '/' | '[' | ']' | '"' | '#'))?;
-    Some(Diagnostic::error(code::UNQUOTED, format!("a bare word has no `{bad}`")).label(span, "").help(quote()))
+    let bad = word
+        .chars()
+        .find(|letter| matches!(letter, '\\' | '/' | '[' | ']' | '"' | '#'))?;
+    Some(
+        Diagnostic::error(code::UNQUOTED, format!("a bare word has no `{bad}`"))
+            .label(span, "")
+            .help(quote()),
+    )
 }
 
 fn quoted(word: &str) -> String {
@@ -107,8 +140,17 @@ pub fn end_of_quoted(text: &str, start: usize) -> Result<usize, Diagnostic> {
         }
     }
     let marks = if multiline { "\"\"\"" } else { "\"" };
-    let help = if multiline { "close it with \"\"\" on a line of its own" } else { "text over several lines stands between \"\"\" and \"\"\"" };
-    Err(syntax(Span::new(start, start + marks.len()), "text without its closing quote", "opened here").help(help))
+    let help = if multiline {
+        "close it with \"\"\" on a line of its own"
+    } else {
+        "text over several lines stands between \"\"\" and \"\"\""
+    };
+    Err(syntax(
+        Span::new(start, start + marks.len()),
+        "text without its closing quote",
+        "opened here",
+    )
+    .help(help))
 }
 
 /// The text between triple quotes: it begins on the line after them, and they close it on a line of their own.
@@ -116,13 +158,27 @@ fn block_of_lines(text: &str, start: usize, end: usize) -> Result<(), Diagnostic
     let inner = &text[start..end];
     let help = "the text stands on lines of its own between \"\"\" and \"\"\"";
     if !inner.starts_with(is_newline) {
-        return Err(syntax(Span::new(start - 3, start), "text behind \"\"\" begins on the next line", "no line end behind this").help(help));
+        return Err(syntax(
+            Span::new(start - 3, start),
+            "text behind \"\"\" begins on the next line",
+            "no line end behind this",
+        )
+        .help(help));
     }
     let last = inner.rfind(is_newline).map_or("", |at| &inner[at..]);
-    if last.trim_matches(|letter| is_newline(letter) || is_space(letter)).is_empty() || last.contains('\\') {
+    if last
+        .trim_matches(|letter| is_newline(letter) || is_space(letter))
+        .is_empty()
+        || last.contains('\\')
+    {
         return Ok(());
     }
-    Err(syntax(Span::new(end, end + 3), "closing \"\"\" stand on a line of their own", "text before this").help(help))
+    Err(syntax(
+        Span::new(end, end + 3),
+        "closing \"\"\" stand on a line of their own",
+        "text before this",
+    )
+    .help(help))
 }
 
 fn end_of_escape(text: &str, at: usize) -> Result<usize, Diagnostic> {
@@ -134,13 +190,19 @@ fn end_of_escape(text: &str, at: usize) -> Result<usize, Diagnostic> {
     match rest.chars().next() {
         Some('n' | 'r' | 't' | '\\' | '"' | 'b' | 'f' | 's') => Ok(at + 2),
         Some('u') => {
-            let digits = rest[1..].strip_prefix('{').and_then(|inner| inner.split_once('}')).map(|(digits, _)| digits);
-            let digits = digits.filter(|digits| (1..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+            let digits = rest[1..]
+                .strip_prefix('{')
+                .and_then(|inner| inner.split_once('}'))
+                .map(|(digits, _)| digits);
+            let digits = digits
+                .filter(|digits| (1..=6).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_hexdigit()));
             let known = digits.filter(|digits| u32::from_str_radix(digits, 16).ok().and_then(char::from_u32).is_some());
             known.map(|digits| at + 4 + digits.len()).ok_or_else(|| bad(2))
         }
         Some(letter) if is_space(letter) || is_newline(letter) => {
-            let skipped = rest.find(|letter: char| !is_space(letter) && !is_newline(letter)).unwrap_or(rest.len());
+            let skipped = rest
+                .find(|letter: char| !is_space(letter) && !is_newline(letter))
+                .unwrap_or(rest.len());
             Ok(at + 1 + skipped)
         }
         Some(letter) => Err(bad(1 + letter.len_utf8())),
@@ -152,20 +214,32 @@ fn end_of_escape(text: &str, at: usize) -> Result<usize, Diagnostic> {
 pub fn end_of_raw(text: &str, start: usize) -> Option<Result<usize, Diagnostic>> {
     let rest = &text[start..];
     let hashes = rest.bytes().take_while(|byte| *byte == b'#').count();
-    let quotes = if rest[hashes..].starts_with("\"\"\"") { "\"\"\"" } else { "\"" };
+    let quotes = if rest[hashes..].starts_with("\"\"\"") {
+        "\"\"\""
+    } else {
+        "\""
+    };
     if hashes == 0 || !rest[hashes..].starts_with('"') {
         return None;
     }
     let close = format!("{quotes}{}", "#".repeat(hashes));
     let inner = &rest[hashes + quotes.len()..];
-    let line_end = if quotes.len() == 1 { inner.find(is_newline).unwrap_or(inner.len()) } else { inner.len() };
+    let line_end = if quotes.len() == 1 {
+        inner.find(is_newline).unwrap_or(inner.len())
+    } else {
+        inner.len()
+    };
     Some(match inner[..line_end].find(&close) {
         Some(found) if quotes.len() > 1 => {
             let start = start + hashes + quotes.len();
             block_of_lines(text, start, start + found).map(|()| start + found + close.len())
         }
         Some(found) => Ok(start + hashes + quotes.len() + found + close.len()),
-        None => Err(syntax(Span::new(start, start + hashes + quotes.len()), "raw text without its closing quote", "opened here")
-            .help(format!("close it with {close}"))),
+        None => Err(syntax(
+            Span::new(start, start + hashes + quotes.len()),
+            "raw text without its closing quote",
+            "opened here",
+        )
+        .help(format!("close it with {close}"))),
     })
 }

@@ -1,10 +1,10 @@
 //! The pass over the text before the parser.
 //!
 //! The parser recovers from some faults by calling itself, so a hundred thousand stray brackets, or
-//! stars in a comment, overflow its stack; each commented-out block inside another doubles its
+//! stars in a comment, overflow its stack; each block commented out by `/-` inside another doubles its
 //! time; and of several bad values it reports the first. This walk is a loop with an explicit stack:
-//! it checks the structure, names every bad word, and hands on a text of equal length whose block
-//! comments are blanks. What passes is parsed without recovery.
+//! it checks the structure, names every bad word, and hands on a text of equal length in which all
+//! that is commented out is blank. What passes is parsed without recovery.
 
 use super::lexical::{Place, check_word, end_of_quoted, end_of_raw, is_banned, is_newline, is_space, syntax};
 use crate::diagnostic::{Diagnostic, Diagnostics, code};
@@ -12,8 +12,6 @@ use crate::source::{SourceFile, Span};
 
 /// The language itself needs five.
 const MAX_DEPTH: usize = 48;
-/// The parser's time doubles or worse with each.
-const MAX_COMMENTED_DEPTH: usize = 4;
 /// After so many the rest are consequences.
 const MAX_ERRORS: usize = 64;
 
@@ -46,10 +44,10 @@ enum Token {
 
 struct Block {
     opened: Span,
-    /// Whether this block, or the node that it belongs to, is commented out.
-    commented: bool,
-    /// The state of the node around it.
-    node_commented: bool,
+    /// Where the `/-` that comments it out stands.
+    commented: Option<usize>,
+    /// The same of the node that it belongs to.
+    node_commented: Option<usize>,
 }
 
 struct Scan<'a> {
@@ -59,12 +57,21 @@ struct Scan<'a> {
     errors: Diagnostics,
 }
 
-/// Checks the structure; gives the text with blanks for block comments.
+/// Checks the structure; gives the text with blanks for what is commented out.
 pub fn scan(source: &SourceFile) -> Result<String, Diagnostics> {
     let text = source.text();
-    let mut scan = Scan { text, at: 0, clean: text.as_bytes().to_vec(), errors: Diagnostics::default() };
+    let mut scan = Scan {
+        text,
+        at: 0,
+        clean: text.as_bytes().to_vec(),
+        errors: Diagnostics::default(),
+    };
     let content = text.strip_prefix('\u{feff}').map_or(0, |_| 3);
-    if let Some((at, letter)) = text.char_indices().skip_while(|(at, _)| *at < content).find(|(_, letter)| is_banned(*letter)) {
+    if let Some((at, letter)) = text
+        .char_indices()
+        .skip_while(|(at, _)| *at < content)
+        .find(|(_, letter)| is_banned(*letter))
+    {
         let span = Span::new(at, at + letter.len_utf8());
         let message = format!("the character U+{:04X} cannot stand in a graph", u32::from(letter));
         return Err(syntax(span, message, "here").into());
@@ -128,7 +135,11 @@ impl Scan<'_> {
                 Some('/') if self.rest().starts_with("/*") => self.skip_comment()?,
                 Some('/') if self.rest().starts_with("//") => self.skip_line(),
                 Some(letter) if is_newline(letter) => {
-                    self.at += if self.rest().starts_with("\r\n") { 2 } else { letter.len_utf8() };
+                    self.at += if self.rest().starts_with("\r\n") {
+                        2
+                    } else {
+                        letter.len_utf8()
+                    };
                     return Ok(true);
                 }
                 None => return Ok(true),
@@ -137,6 +148,13 @@ impl Scan<'_> {
                     return Ok(false);
                 }
             }
+        }
+    }
+
+    /// Blanks all from a `/-` to here.
+    fn blank(&mut self, from: Option<usize>, to: usize) {
+        if let Some(from) = from {
+            self.clean[from..to].fill(b' ');
         }
     }
 
@@ -149,7 +167,9 @@ impl Scan<'_> {
             self.skip_line();
         }
         let start = self.at;
-        let Some(letter) = self.peek() else { return Ok((Token::EndOfFile, Span::new(start, start))) };
+        let Some(letter) = self.peek() else {
+            return Ok((Token::EndOfFile, Span::new(start, start)));
+        };
         let single = match letter {
             '=' => Some(Token::Equals),
             '{' => Some(Token::Open),
@@ -187,7 +207,10 @@ impl Scan<'_> {
                 || matches!(letter, '=' | '{' | '}' | '(' | ')' | ';' | '"')
                 || (letter == '/' && (rest[at..].starts_with("//") || rest[at..].starts_with("/*")))
         };
-        let length = rest.char_indices().find(|(at, letter)| *at > 0 && ends(*at, *letter)).map_or(rest.len(), |(at, _)| at);
+        let length = rest
+            .char_indices()
+            .find(|(at, letter)| *at > 0 && ends(*at, *letter))
+            .map_or(rest.len(), |(at, _)| at);
         self.at += length;
     }
 
@@ -198,12 +221,17 @@ impl Scan<'_> {
         match token {
             Token::Word => self.report(check_word(&self.text[span.start..span.end], span, Place::Name)),
             Token::Text => {}
-            _ => return Err(syntax(open, "brackets hold the name of a type", "opened here").help("text with brackets is quoted")),
+            _ => {
+                return Err(syntax(open, "brackets hold the name of a type", "opened here")
+                    .help("text with brackets is quoted"));
+            }
         }
         self.skip_space()?;
         match self.token()? {
             (Token::ParenClose, _) => Ok(()),
-            (_, span) => Err(syntax(span, "`)` is missing", "expected here").label(open, "opened here").help("text with brackets is quoted")),
+            (_, span) => Err(syntax(span, "`)` is missing", "expected here")
+                .label(open, "opened here")
+                .help("text with brackets is quoted")),
         }
     }
 
@@ -217,15 +245,26 @@ impl Scan<'_> {
     fn walk(&mut self) -> Result<(), Diagnostic> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut expect = Expect::Name;
-        // Whether the word before may be the name of a property, whether a `/-` waits for what it comments
-        // out, whether the node is commented out, and whether it has its block.
-        let (mut may_equal, mut commenting, mut commented, mut has_block) = (false, None::<Span>, false, false);
+        // Whether the word before may be the name of a property, and whether the node has its block.
+        let (mut may_equal, mut has_block) = (false, false);
+        // The `/-` that waits for what it comments out; those of the node and of the entry being read.
+        let (mut commenting, mut commented, mut entry_commented) = (None::<Span>, None::<usize>, None::<usize>);
         let mut after_annotation = false;
         loop {
             let spaced = self.skip_space()?;
             let (token, span) = self.token()?;
-            let glued = !spaced && !after_annotation && commenting.is_none();
-            after_annotation = false;
+            let annotated = std::mem::take(&mut after_annotation);
+            if annotated && !matches!(token, Token::Word | Token::Text) {
+                return Err(syntax(
+                    span,
+                    "a type annotation stands before a name or value",
+                    "expected here",
+                ));
+            }
+            let glued = !spaced && !annotated && commenting.is_none();
+            if token != Token::Equals && expect != Expect::Value {
+                entry_commented = None;
+            }
             if self.errors.len() >= MAX_ERRORS {
                 return Ok(());
             }
@@ -237,34 +276,43 @@ impl Scan<'_> {
                     }
                 }
                 (_, Token::Close | Token::EndOfFile) if commenting.is_some() => {
-                    return Err(syntax(commenting.expect("checked by the guard"), "`/-` comments out nothing", "here"));
+                    return Err(syntax(
+                        commenting.expect("checked by the guard"),
+                        "`/-` comments out nothing",
+                        "here",
+                    ));
                 }
                 (Expect::Name, Token::Terminator) if self.text[span.start..].starts_with(';') => {
                     self.report(Some(syntax(span, "`;` ends no node", "nothing before this")));
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Terminator) => {
-                    (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
+                    let semicolon = self.text[span.start..].starts_with(';');
+                    self.blank(commented.take(), if semicolon { span.end } else { span.start });
+                    (expect, may_equal, has_block) = (Expect::Name, false, false);
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Close) => {
                     let Some(block) = blocks.pop() else {
                         return Err(syntax(span, "`}` closes nothing", "no block is open"));
                     };
+                    self.blank(commented, span.start);
+                    self.blank(block.commented, span.end);
                     // After a commented-out block the node may still have a real one.
-                    (expect, may_equal, commented, has_block) = (Expect::End, false, block.node_commented, !block.commented);
+                    (expect, may_equal, commented, has_block) =
+                        (Expect::End, false, block.node_commented, block.commented.is_none());
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::EndOfFile) => {
                     return match blocks.last() {
                         Some(block) => Err(syntax(block.opened, "a block without its `}`", "opened here")),
-                        None => Ok(()),
+                        None => {
+                            self.blank(commented, span.start);
+                            Ok(())
+                        }
                     };
                 }
                 (Expect::Value, Token::Terminator | Token::Close | Token::EndOfFile | Token::Open) => {
                     return Err(syntax(span, "a value is missing", "expected here"));
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Slashdash) => {
-                    if expect != Expect::Name && !spaced {
-                        return Err(syntax(span, "a space is missing before `/-`", "here"));
-                    }
                     if commenting.is_some() {
                         return Err(syntax(span, "commented out twice", "here"));
                     }
@@ -275,18 +323,23 @@ impl Scan<'_> {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Name));
                     }
                     (expect, may_equal, has_block) = (Expect::Entry, false, false);
-                    commented = commenting.take().is_some();
+                    commented = commenting.take().map(|span| span.start);
                 }
                 (Expect::Entry | Expect::Value, Token::Word | Token::Text) => {
                     if glued && expect == Expect::Entry {
-                        return Err(syntax(span, "a space is missing", "before this").help("a value ends where a space, `=`, `;` or a block begins"));
+                        return Err(syntax(span, "a space is missing", "before this")
+                            .help("a value ends where a space, `=`, `;` or a block begins"));
                     }
                     if token == Token::Word && !(expect == Expect::Entry && self.is_property_name()) {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Value));
                     } else if token == Token::Word {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Name));
                     }
-                    (may_equal, expect, commenting) = (expect == Expect::Entry, Expect::Entry, None);
+                    if let Some(slashdash) = commenting.take() {
+                        entry_commented = Some(slashdash.start);
+                    }
+                    self.blank(entry_commented, span.end);
+                    (may_equal, expect) = (expect == Expect::Entry, Expect::Entry);
                 }
                 (Expect::Entry, Token::Equals) if may_equal => (expect, may_equal) = (Expect::Value, false),
                 (_, Token::Equals) => {
@@ -294,7 +347,9 @@ impl Scan<'_> {
                 }
                 (Expect::Name | Expect::Entry | Expect::Value, Token::ParenOpen) => {
                     if glued && expect == Expect::Entry {
-                        return Err(syntax(span, "a space is missing", "before this").help("text with brackets is quoted"));
+                        return Err(
+                            syntax(span, "a space is missing", "before this").help("text with brackets is quoted")
+                        );
                     }
                     self.annotation(span)?;
                     after_annotation = true;
@@ -303,28 +358,35 @@ impl Scan<'_> {
                     }
                 }
                 (Expect::Entry | Expect::End, Token::Open) if expect == Expect::Entry || !has_block => {
-                    let node_commented = commented;
-                    let block = Block { opened: span, commented: commenting.take().is_some(), node_commented };
-                    blocks.push(block);
+                    let commented_from = commenting.take().map(|span| span.start);
+                    blocks.push(Block {
+                        opened: span,
+                        commented: commented_from,
+                        node_commented: commented,
+                    });
                     if blocks.len() > MAX_DEPTH {
-                        return Err(Diagnostic::error(code::TOO_DEEP, format!("blocks stand more than {MAX_DEPTH} deep in one another"))
-                            .label(span, "one too deep"));
+                        return Err(Diagnostic::error(
+                            code::TOO_DEEP,
+                            format!("blocks stand more than {MAX_DEPTH} deep in one another"),
+                        )
+                        .label(span, "one too deep"));
                     }
-                    if blocks.iter().filter(|block| block.commented || block.node_commented).count() > MAX_COMMENTED_DEPTH {
-                        let message = format!("blocks commented out by `/-` stand more than {MAX_COMMENTED_DEPTH} deep in one another");
-                        return Err(Diagnostic::error(code::TOO_DEEP, message).label(span, "one too deep").help("comment the whole out with /* */"));
-                    }
-                    (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
+                    (expect, may_equal, commented, has_block) = (Expect::Name, false, None, false);
                 }
                 (Expect::Name, Token::Open) => {
                     return Err(syntax(span, "a block without a node before it", "opened here")
                         .help("the `{` stands on the line of its node, with no `;` between"));
                 }
                 (Expect::End, _) => {
-                    return Err(syntax(span, "nothing may follow a block on its line", "after the block")
-                        .help("arguments and properties come before the block; a next node after `;` or on a new line"));
+                    return Err(
+                        syntax(span, "nothing may follow a block on its line", "after the block").help(
+                            "arguments and properties come before the block; a next node after `;` or on a new line",
+                        ),
+                    );
                 }
-                (_, Token::ParenClose) => return Err(syntax(span, "`)` closes nothing", "here").help("text with brackets is quoted")),
+                (_, Token::ParenClose) => {
+                    return Err(syntax(span, "`)` closes nothing", "here").help("text with brackets is quoted"));
+                }
                 (Expect::Value, Token::Slashdash) => return Err(syntax(span, "a value is missing", "expected here")),
                 (_, Token::Open) => return Err(syntax(span, "a block cannot stand here", "here")),
             }

@@ -19,16 +19,24 @@ pub fn parse_aggregate(quoted: &Quoted, columns: &[Column]) -> Result<(Aggregate
     let sql = parse_sql(quoted)?;
     let refused = |message: String| Diagnostic::error(code::EXPRESSION, message).label(quoted.whole(), "");
     let ast::Expr::Function(call) = &sql else {
-        return Err(refused("`select` takes one aggregate".into()).help("there are count(*), count(distinct X), sum(X), min(X), max(X) and avg(X)"));
+        return Err(refused("`select` takes one aggregate".into())
+            .help("there are count(*), count(distinct X), sum(X), min(X), max(X) and avg(X)"));
     };
     let name = call.name.to_string().to_lowercase();
     if !NAMES.contains(&name.as_str()) {
-        return Err(refused(format!("there is no aggregate `{name}`")).maybe_help(suggest::help(&name, "aggregates", NAMES)));
+        return Err(
+            refused(format!("there is no aggregate `{name}`")).maybe_help(suggest::help(&name, "aggregates", NAMES)),
+        );
     }
-    let plain = call.filter.is_none() && call.over.is_none() && call.within_group.is_empty() && call.null_treatment.is_none();
-    let FunctionArguments::List(list) = &call.args else { return Err(refused(format!("`{name}` has no argument"))) };
+    let plain =
+        call.filter.is_none() && call.over.is_none() && call.within_group.is_empty() && call.null_treatment.is_none();
+    let FunctionArguments::List(list) = &call.args else {
+        return Err(refused(format!("`{name}` has no argument")));
+    };
     if !plain || !list.clauses.is_empty() || !matches!(call.parameters, FunctionArguments::None) {
-        return Err(refused(format!("`{name}` takes an expression and nothing else")).help("rows are left out by `where`"));
+        return Err(
+            refused(format!("`{name}` takes an expression and nothing else")).help("rows are left out by `where`")
+        );
     }
     let [FunctionArg::Unnamed(argument)] = list.args.as_slice() else {
         return Err(refused(format!("`{name}` takes one argument, not {}", list.args.len())));
@@ -40,7 +48,11 @@ pub fn parse_aggregate(quoted: &Quoted, columns: &[Column]) -> Result<(Aggregate
         _ => return Err(refused(format!("`{name}` takes an expression, not `*`")).help("only count(*) counts rows")),
     };
     if distinct != (name == "count") {
-        let help = if distinct { "only count has distinct" } else { "write count(*) for all rows, or count(distinct X)" };
+        let help = if distinct {
+            "only count has distinct"
+        } else {
+            "write count(*) for all rows, or count(distinct X)"
+        };
         return Err(refused(format!("there is no such form of `{name}`")).help(help));
     }
     typed(&name, Lower { quoted, columns }.lower(expr, 0)?)

@@ -19,20 +19,34 @@ impl Expr {
             Expr::Binary { op, left, right } => binary(*op, &left.eval(row), &right.eval(row)),
             Expr::All(parts) => truth(all(parts, row)),
             Expr::Any(parts) => truth(any(parts, row)),
-            Expr::In { value, list, negated } => truth(contains(&value.eval(row), list, row).map(|found| found != *negated)),
-            Expr::Between { value, low, high, negated } => {
+            Expr::In { value, list, negated } => {
+                truth(contains(&value.eval(row), list, row).map(|found| found != *negated))
+            }
+            Expr::Between {
+                value,
+                low,
+                high,
+                negated,
+            } => {
                 let value = value.eval(row);
                 let from = order(&value, &low.eval(row)).map(Ordering::is_ge);
                 let to = order(&value, &high.eval(row)).map(Ordering::is_le);
                 truth(both(from, to).map(|inside| inside != *negated))
             }
             Expr::IsNull { value, negated } => Cell::Bool(matches!(value.eval(row), Cell::Null) != *negated),
-            Expr::Like { value, pattern, ignore_case, negated } => match value.eval(row) {
+            Expr::Like {
+                value,
+                pattern,
+                ignore_case,
+                negated,
+            } => match value.eval(row) {
                 Cell::Text(text) => Cell::Bool(like::matches(pattern, &text, *ignore_case) != *negated),
                 _ => Cell::Null,
             },
             Expr::Case { branches, otherwise } => {
-                let found = branches.iter().find(|(condition, _)| condition.truth(row) == Some(true));
+                let found = branches
+                    .iter()
+                    .find(|(condition, _)| condition.truth(row) == Some(true));
                 match (found, otherwise) {
                     (Some((_, result)), _) => result.eval(row),
                     (None, Some(otherwise)) => otherwise.eval(row),
@@ -107,7 +121,9 @@ fn contains(value: &Cell, list: &[Expr], row: &[Cell]) -> Option<bool> {
 fn order(left: &Cell, right: &Cell) -> Option<Ordering> {
     match (left, right) {
         (Cell::Bool(a), Cell::Bool(b)) => Some(a.cmp(b)),
-        (Cell::Int(a), Cell::Int(b)) | (Cell::Time(a), Cell::Time(b)) | (Cell::Duration(a), Cell::Duration(b)) => Some(a.cmp(b)),
+        (Cell::Int(a), Cell::Int(b)) | (Cell::Time(a), Cell::Time(b)) | (Cell::Duration(a), Cell::Duration(b)) => {
+            Some(a.cmp(b))
+        }
         (Cell::Float(a), Cell::Float(b)) => a.partial_cmp(b),
         (Cell::Int(a), Cell::Float(b)) => (*a as f64).partial_cmp(b),
         (Cell::Float(a), Cell::Int(b)) => a.partial_cmp(&(*b as f64)),
@@ -149,17 +165,31 @@ fn number(cell: &Cell) -> Option<f64> {
 }
 
 fn float(value: f64) -> Cell {
-    if value.is_finite() { Cell::Float(value) } else { Cell::Null }
+    if value.is_finite() {
+        Cell::Float(value)
+    } else {
+        Cell::Null
+    }
 }
 
 /// Nanoseconds from a product or quotient.
 fn duration(nanos: f64) -> Cell {
     // 2^63 is exact as f64, and the largest i64 is not.
-    if nanos.abs() < 9_223_372_036_854_775_808.0 { Cell::Duration(nanos.round() as i64) } else { Cell::Null }
+    if nanos.abs() < 9_223_372_036_854_775_808.0 {
+        Cell::Duration(nanos.round() as i64)
+    } else {
+        Cell::Null
+    }
 }
 
 fn sum(op: BinaryOp, left: &Cell, right: &Cell) -> Cell {
-    let whole = |a: &i64, b: &i64| if op == BinaryOp::Add { a.checked_add(*b) } else { a.checked_sub(*b) };
+    let whole = |a: &i64, b: &i64| {
+        if op == BinaryOp::Add {
+            a.checked_add(*b)
+        } else {
+            a.checked_sub(*b)
+        }
+    };
     let subtract = op == BinaryOp::Subtract;
     match (left, right) {
         (Cell::Int(a), Cell::Int(b)) => whole(a, b).map_or(Cell::Null, Cell::Int),
@@ -177,7 +207,9 @@ fn sum(op: BinaryOp, left: &Cell, right: &Cell) -> Cell {
 fn product(left: &Cell, right: &Cell) -> Cell {
     match (left, right) {
         (Cell::Int(a), Cell::Int(b)) => a.checked_mul(*b).map_or(Cell::Null, Cell::Int),
-        (Cell::Duration(a), Cell::Int(b)) | (Cell::Int(b), Cell::Duration(a)) => a.checked_mul(*b).map_or(Cell::Null, Cell::Duration),
+        (Cell::Duration(a), Cell::Int(b)) | (Cell::Int(b), Cell::Duration(a)) => {
+            a.checked_mul(*b).map_or(Cell::Null, Cell::Duration)
+        }
         (Cell::Duration(a), Cell::Float(b)) | (Cell::Float(b), Cell::Duration(a)) => duration(*a as f64 * b),
         _ => match (number(left), number(right)) {
             (Some(a), Some(b)) => float(a * b),

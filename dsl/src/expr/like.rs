@@ -9,7 +9,13 @@ enum Part {
 
 /// Whether the text has the form of the pattern.
 pub fn matches(pattern: &str, text: &str, ignore_case: bool) -> bool {
-    let fold = |text: &str| if ignore_case { text.to_lowercase() } else { text.to_owned() };
+    let fold = |text: &str| {
+        if ignore_case {
+            text.to_lowercase()
+        } else {
+            text.to_owned()
+        }
+    };
     let (pattern, text) = (parts(&fold(pattern)), fold(text).chars().collect::<Vec<_>>());
     let (mut at, mut place) = (0, 0);
     // After the last `%`: the place behind it, and how much text it has taken.
@@ -54,10 +60,23 @@ mod tests {
 
     #[test]
     fn patterns_match_as_in_sql() {
-        for (pattern, text) in [("b%", "box"), ("%x", "box"), ("b_x", "box"), ("%", ""), ("%o%o%", "foo-bo"), ("50\\%", "50%")] {
+        for (pattern, text) in [
+            ("b%", "box"),
+            ("%x", "box"),
+            ("b_x", "box"),
+            ("%", ""),
+            ("%o%o%", "foo-bo"),
+            ("50\\%", "50%"),
+        ] {
             assert!(matches(pattern, text, false), "{pattern} {text}");
         }
-        for (pattern, text) in [("b", "box"), ("_", ""), ("BOX", "box"), ("%a%b%c", "aabbcd"), ("50\\%", "500")] {
+        for (pattern, text) in [
+            ("b", "box"),
+            ("_", ""),
+            ("BOX", "box"),
+            ("%a%b%c", "aabbcd"),
+            ("50\\%", "500"),
+        ] {
             assert!(!matches(pattern, text, false), "{pattern} {text}");
         }
         assert!(matches("BO%", "box", true));

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::schema::{Cell, Column, ColumnType, Schema, columns_of, common_columns};
 use crate::port::RowKind;
+use crate::schema::{Cell, Column, ColumnType, Schema, columns_of, common_columns};
 
 pub use aggregate::parse_aggregate;
 pub use parse::parse_filter;
@@ -38,6 +38,7 @@ pub struct QueryPlan {
     /// Output columns in order: name and aggregate.
     pub select: Vec<(String, Aggregate)>,
     /// How long a window can still be corrected after it closed.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub retain: Duration,
     /// The output's columns: `window_start`, `window_end`, the groups, the aggregates, `complete_through`,
     /// `missing` (camera names with commas between) and `revision` (0, and one more with each correction).
@@ -48,8 +49,10 @@ pub struct QueryPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WindowPlan {
     /// How long a window is.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub size: Duration,
     /// How far apart windows start; equal to `size` for windows that do not overlap.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub every: Duration,
 }
 
@@ -195,5 +198,8 @@ pub fn columns_seen(rows: &RowKind) -> Vec<Column> {
 
 /// The index and type of a column by name.
 pub fn find_column(columns: &[Column], name: &str) -> Option<(usize, ColumnType)> {
-    columns.iter().rposition(|column| column.name == name).map(|index| (index, columns[index].ty))
+    columns
+        .iter()
+        .rposition(|column| column.name == name)
+        .map(|index| (index, columns[index].ty))
 }

@@ -34,22 +34,35 @@ fn refused(span: Span, message: impl Into<String>) -> Diagnostic {
 pub fn parse_sql(quoted: &Quoted) -> Result<ast::Expr, Diagnostic> {
     let text = quoted.text();
     if text.len() > MAX_LENGTH {
-        return Err(refused(quoted.whole(), format!("an expression has at most {MAX_LENGTH} bytes, not {}", text.len())));
+        return Err(refused(
+            quoted.whole(),
+            format!("an expression has at most {MAX_LENGTH} bytes, not {}", text.len()),
+        ));
     }
     if text.trim().is_empty() {
         return Err(refused(quoted.whole(), "the expression is empty"));
     }
     let dialect = GenericDialect {};
-    let tokens = Tokenizer::new(&dialect, text).tokenize_with_location().map_err(|error| {
-        refused(quoted.at(Some(error.location)), lower_first(&error.message)).help("text stands in single quotes: zone = 'box'")
-    })?;
-    let mut parser = Parser::new(&dialect).with_recursion_limit(MAX_DEPTH).with_tokens_with_locations(tokens);
+    let tokens = Tokenizer::new(&dialect, text)
+        .tokenize_with_location()
+        .map_err(|error| {
+            refused(quoted.at(Some(error.location)), lower_first(&error.message))
+                .help("text stands in single quotes: zone = 'box'")
+        })?;
+    let mut parser = Parser::new(&dialect)
+        .with_recursion_limit(MAX_DEPTH)
+        .with_tokens_with_locations(tokens);
     let sql = parser.parse_expr().map_err(|error| match error {
         ParserError::RecursionLimitExceeded => refused(quoted.whole(), "the expression is nested too deeply"),
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
-            let (message, place) = message.split_once(" at Line: ").map_or((message.as_str(), None), |(text, at)| (text, Some(at)));
+            let (message, place) = message
+                .split_once(" at Line: ")
+                .map_or((message.as_str(), None), |(text, at)| (text, Some(at)));
             let message = message.replace("found: EOF", "found: its end");
-            refused(quoted.at(place.and_then(location)), format!("this is no expression: {}", lower_first(&message)))
+            refused(
+                quoted.at(place.and_then(location)),
+                format!("this is no expression: {}", lower_first(&message)),
+            )
         }
     })?;
     let next = parser.peek_token();
@@ -63,12 +76,18 @@ pub fn parse_sql(quoted: &Quoted) -> Result<ast::Expr, Diagnostic> {
 /// The `1, Column: 8` of the parser's messages.
 fn location(text: &str) -> Option<Location> {
     let (line, column) = text.split_once(", Column: ")?;
-    Some(Location { line: line.parse().ok()?, column: column.trim().parse().ok()? })
+    Some(Location {
+        line: line.parse().ok()?,
+        column: column.trim().parse().ok()?,
+    })
 }
 
 fn lower_first(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_lowercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 /// The walk over the SQL tree.
@@ -122,9 +141,11 @@ impl Lower<'_> {
             Some((index, ty)) => Ok(Typed::new(Expr::Column(index), ty, span)),
             None => {
                 let names = self.columns.iter().map(|column| column.name.as_str());
-                Err(Diagnostic::error(code::UNKNOWN_COLUMN, format!("there is no column `{name}`"))
-                    .label(span, "unknown")
-                    .maybe_help(suggest::help(name, "columns", names)))
+                Err(
+                    Diagnostic::error(code::UNKNOWN_COLUMN, format!("there is no column `{name}`"))
+                        .label(span, "unknown")
+                        .maybe_help(suggest::help(name, "columns", names)),
+                )
             }
         }
     }
@@ -134,14 +155,25 @@ impl Lower<'_> {
             SqlValue::Number(digits, false) => match digits.parse::<i64>() {
                 Ok(number) => Typed::new(Expr::Literal(Cell::Int(number)), ColumnType::Int, span),
                 Err(_) => match digits.parse::<f64>() {
-                    Ok(number) if number.is_finite() => Typed::new(Expr::Literal(Cell::Float(number)), ColumnType::Float, span),
+                    Ok(number) if number.is_finite() => {
+                        Typed::new(Expr::Literal(Cell::Float(number)), ColumnType::Float, span)
+                    }
                     _ => return Err(refused(span, format!("`{digits}` is no number"))),
                 },
             },
-            SqlValue::SingleQuotedString(text) => Typed::new(Expr::Literal(Cell::Text(text.as_str().into())), ColumnType::Text, span),
+            SqlValue::SingleQuotedString(text) => {
+                Typed::new(Expr::Literal(Cell::Text(text.as_str().into())), ColumnType::Text, span)
+            }
             SqlValue::Boolean(flag) => Typed::new(Expr::Literal(Cell::Bool(*flag)), ColumnType::Bool, span),
-            SqlValue::Null => Typed { expr: Expr::Literal(Cell::Null), ty: None, span },
-            _ => return Err(refused(span, "the language has no such literal").help("there are numbers, 'text', true, false and null")),
+            SqlValue::Null => Typed {
+                expr: Expr::Literal(Cell::Null),
+                ty: None,
+                span,
+            },
+            _ => {
+                return Err(refused(span, "the language has no such literal")
+                    .help("there are numbers, 'text', true, false and null"));
+            }
         })
     }
 
@@ -157,7 +189,11 @@ impl Lower<'_> {
             rest = left.as_ref();
         }
         parts.push(rest);
-        let what = if *op == ast::BinaryOperator::And { "what `and` joins" } else { "what `or` joins" };
+        let what = if *op == ast::BinaryOperator::And {
+            "what `and` joins"
+        } else {
+            "what `or` joins"
+        };
         let mut conditions = Vec::new();
         let mut span = self.span(rest);
         for part in parts.into_iter().rev() {
@@ -165,11 +201,21 @@ impl Lower<'_> {
             span = span.to(typed.span);
             conditions.push(typed.condition(what)?);
         }
-        let expr = if *op == ast::BinaryOperator::And { Expr::All(conditions) } else { Expr::Any(conditions) };
+        let expr = if *op == ast::BinaryOperator::And {
+            Expr::All(conditions)
+        } else {
+            Expr::Any(conditions)
+        };
         Ok(Typed::new(expr, ColumnType::Bool, span))
     }
 
-    fn binary(&self, left: &ast::Expr, op: &ast::BinaryOperator, right: &ast::Expr, depth: usize) -> Result<Typed, Diagnostic> {
+    fn binary(
+        &self,
+        left: &ast::Expr,
+        op: &ast::BinaryOperator,
+        right: &ast::Expr,
+        depth: usize,
+    ) -> Result<Typed, Diagnostic> {
         use ast::BinaryOperator as Sql;
         let op = match op {
             Sql::Eq => BinaryOp::Equal,
@@ -184,7 +230,8 @@ impl Lower<'_> {
             Sql::Divide => BinaryOp::Divide,
             other => {
                 let span = self.span(left).to(self.span(right));
-                return Err(refused(span, format!("the language has no `{other}`")).help("there are = <> < <= > >= + - * / and, or, not"));
+                return Err(refused(span, format!("the language has no `{other}`"))
+                    .help("there are = <> < <= > >= + - * / and, or, not"));
             }
         };
         let (left, right) = (self.lower(left, depth + 1)?, self.lower(right, depth + 1)?);
@@ -196,7 +243,14 @@ impl Lower<'_> {
 
     fn is_null(&self, sql: &ast::Expr, negated: bool, depth: usize) -> Result<Typed, Diagnostic> {
         let value = self.lower(sql, depth + 1)?;
-        Ok(Typed::new(Expr::IsNull { value: Box::new(value.expr), negated }, ColumnType::Bool, value.span))
+        Ok(Typed::new(
+            Expr::IsNull {
+                value: Box::new(value.expr),
+                negated,
+            },
+            ColumnType::Bool,
+            value.span,
+        ))
     }
 
     fn in_list(&self, sql: &ast::Expr, list: &[ast::Expr], negated: bool, depth: usize) -> Result<Typed, Diagnostic> {
@@ -210,44 +264,94 @@ impl Lower<'_> {
             value = left;
             items.push(right.expr);
         }
-        Ok(Typed::new(Expr::In { value: Box::new(value.expr), list: items, negated }, ColumnType::Bool, span))
+        Ok(Typed::new(
+            Expr::In {
+                value: Box::new(value.expr),
+                list: items,
+                negated,
+            },
+            ColumnType::Bool,
+            span,
+        ))
     }
 
     fn between(&self, [value, low, high]: [&ast::Expr; 3], negated: bool, depth: usize) -> Result<Typed, Diagnostic> {
-        let (value, low, high) = (self.lower(value, depth + 1)?, self.lower(low, depth + 1)?, self.lower(high, depth + 1)?);
+        let (value, low, high) = (
+            self.lower(value, depth + 1)?,
+            self.lower(low, depth + 1)?,
+            self.lower(high, depth + 1)?,
+        );
         let span = value.span.to(high.span);
         let (value, low) = unified(value, low, span)?;
         let (value, high) = unified(value, high, span)?;
-        let expr = Expr::Between { value: Box::new(value.expr), low: Box::new(low.expr), high: Box::new(high.expr), negated };
+        let expr = Expr::Between {
+            value: Box::new(value.expr),
+            low: Box::new(low.expr),
+            high: Box::new(high.expr),
+            negated,
+        };
         Ok(Typed::new(expr, ColumnType::Bool, span))
     }
 
-    fn like(&self, sql: &ast::Expr, pattern: &ast::Expr, [ignore_case, negated]: [bool; 2], depth: usize) -> Result<Typed, Diagnostic> {
+    fn like(
+        &self,
+        sql: &ast::Expr,
+        pattern: &ast::Expr,
+        [ignore_case, negated]: [bool; 2],
+        depth: usize,
+    ) -> Result<Typed, Diagnostic> {
         let (value, pattern) = (self.lower(sql, depth + 1)?, self.lower(pattern, depth + 1)?);
         if !matches!(value.ty, Some(ColumnType::Text) | None) {
-            return Err(mistyped(value.span, format!("`like` compares text, not {}", noun(value.ty))));
+            return Err(mistyped(
+                value.span,
+                format!("`like` compares text, not {}", noun(value.ty)),
+            ));
         }
         let Expr::Literal(Cell::Text(text)) = &pattern.expr else {
             return Err(mistyped(pattern.span, "a pattern is a text in single quotes"));
         };
-        let expr = Expr::Like { value: Box::new(value.expr), pattern: text.to_string(), ignore_case, negated };
+        let expr = Expr::Like {
+            value: Box::new(value.expr),
+            pattern: text.to_string(),
+            ignore_case,
+            negated,
+        };
         Ok(Typed::new(expr, ColumnType::Bool, value.span.to(pattern.span)))
     }
 
-    fn case(&self, conditions: &[ast::CaseWhen], otherwise: Option<&ast::Expr>, depth: usize) -> Result<Typed, Diagnostic> {
+    fn case(
+        &self,
+        conditions: &[ast::CaseWhen],
+        otherwise: Option<&ast::Expr>,
+        depth: usize,
+    ) -> Result<Typed, Diagnostic> {
         let mut tests = Vec::new();
         let mut results = Vec::new();
         for branch in conditions {
-            tests.push(self.lower(&branch.condition, depth + 1)?.condition("what `when` asks")?);
+            tests.push(
+                self.lower(&branch.condition, depth + 1)?
+                    .condition("what `when` asks")?,
+            );
             results.push(self.lower(&branch.result, depth + 1)?);
         }
         let last = otherwise.map(|sql| self.lower(sql, depth + 1)).transpose()?;
         let count = results.len();
         results.extend(last);
-        let span = results.iter().map(|result| result.span).reduce(Span::to).unwrap_or(self.quoted.whole());
+        let span = results
+            .iter()
+            .map(|result| result.span)
+            .reduce(Span::to)
+            .unwrap_or(self.quoted.whole());
         let (ty, mut results) = same_type(results)?;
         let otherwise = (results.len() > count).then(|| results.pop().map(Box::new)).flatten();
-        Ok(Typed { expr: Expr::Case { branches: tests.into_iter().zip(results).collect(), otherwise }, ty, span })
+        Ok(Typed {
+            expr: Expr::Case {
+                branches: tests.into_iter().zip(results).collect(),
+                otherwise,
+            },
+            ty,
+            span,
+        })
     }
 }
 
@@ -258,7 +362,9 @@ fn same_type(results: Vec<Typed>) -> Result<(Option<ColumnType>, Vec<Expr>), Dia
         common = match (common, result.ty) {
             (known, None) => known,
             (None, Some(ty)) => Some((ty, result.span)),
-            (Some((ColumnType::Int | ColumnType::Float, span)), Some(ColumnType::Float)) => Some((ColumnType::Float, span)),
+            (Some((ColumnType::Int | ColumnType::Float, span)), Some(ColumnType::Float)) => {
+                Some((ColumnType::Float, span))
+            }
             (Some((ColumnType::Float, span)), Some(ColumnType::Int)) => Some((ColumnType::Float, span)),
             (Some((known, span)), Some(ty)) if known == ty => Some((known, span)),
             (Some((known, span)), Some(ty)) => {
@@ -272,7 +378,11 @@ fn same_type(results: Vec<Typed>) -> Result<(Option<ColumnType>, Vec<Expr>), Dia
         (Expr::Literal(Cell::Int(number)), _, Some(ColumnType::Float)) => Expr::Literal(Cell::Float(number as f64)),
         (expr, Some(ColumnType::Int), Some(ColumnType::Float)) => {
             let one = Box::new(Expr::Literal(Cell::Float(1.0)));
-            Expr::Binary { op: BinaryOp::Multiply, left: Box::new(expr), right: one }
+            Expr::Binary {
+                op: BinaryOp::Multiply,
+                left: Box::new(expr),
+                right: one,
+            }
         }
         (expr, _, _) => expr,
     };

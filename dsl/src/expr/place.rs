@@ -22,12 +22,20 @@ impl<'a> Quoted<'a> {
         let opening = written.len() - written.trim_start_matches(['#', '"']).len();
         let start = entry.span.start + opening;
         let same = source.slice(Span::new(start, start + text.len())) == text;
-        Some(Quoted { text, whole: entry.span, start: same.then_some(start) })
+        Some(Quoted {
+            text,
+            whole: entry.span,
+            start: same.then_some(start),
+        })
     }
 
     /// A text that stands alone.
     pub fn alone(text: &'a str) -> Self {
-        Quoted { text, whole: Span::new(0, text.len()), start: Some(0) }
+        Quoted {
+            text,
+            whole: Span::new(0, text.len()),
+            start: Some(0),
+        }
     }
 
     /// The text.
@@ -66,6 +74,12 @@ impl<'a> Quoted<'a> {
             start += self.text[start..].find('\n')? + 1;
         }
         let line = &self.text[start..];
-        Some(start + line.char_indices().nth(column as usize).map_or(line.len(), |(at, _)| at))
+        Some(
+            start
+                + line
+                    .char_indices()
+                    .nth(column as usize)
+                    .map_or(line.len(), |(at, _)| at),
+        )
     }
 }

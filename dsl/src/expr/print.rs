@@ -22,26 +22,58 @@ impl Expr {
         };
         let not = |negated: bool| if negated { "not " } else { "" };
         match self {
-            Expr::Column(index) => columns.get(*index).map_or_else(|| format!("column {index}"), |column| column.name.clone()),
+            Expr::Column(index) => columns
+                .get(*index)
+                .map_or_else(|| format!("column {index}"), |column| column.name.clone()),
             Expr::Literal(cell) => literal(cell),
             Expr::Not(inner) => format!("not {}", part(inner)),
             Expr::Negate(inner) => format!("-{}", part(inner)),
             Expr::Binary { op, left, right } => format!("{} {} {}", part(left), op.symbol(), part(right)),
             Expr::All(parts) => joined(parts, " and "),
             Expr::Any(parts) => joined(parts, " or "),
-            Expr::In { value, list: items, negated } => format!("{} {}in ({})", part(value), not(*negated), list(items, ", ")),
-            Expr::Between { value, low, high, negated } => {
-                format!("{} {}between {} and {}", part(value), not(*negated), part(low), part(high))
+            Expr::In {
+                value,
+                list: items,
+                negated,
+            } => format!("{} {}in ({})", part(value), not(*negated), list(items, ", ")),
+            Expr::Between {
+                value,
+                low,
+                high,
+                negated,
+            } => {
+                format!(
+                    "{} {}between {} and {}",
+                    part(value),
+                    not(*negated),
+                    part(low),
+                    part(high)
+                )
             }
             Expr::IsNull { value, negated } => format!("{} is {}null", part(value), not(*negated)),
-            Expr::Like { value, pattern, ignore_case, negated } => {
+            Expr::Like {
+                value,
+                pattern,
+                ignore_case,
+                negated,
+            } => {
                 let word = if *ignore_case { "ilike" } else { "like" };
-                format!("{} {}{word} '{}'", part(value), not(*negated), pattern.replace('\'', "''"))
+                format!(
+                    "{} {}{word} '{}'",
+                    part(value),
+                    not(*negated),
+                    pattern.replace('\'', "''")
+                )
             }
             Expr::Case { branches, otherwise } => {
-                let when = |(condition, result): &(Expr, Expr)| format!("when {} then {}", condition.to_sql(columns), part(result));
+                let when = |(condition, result): &(Expr, Expr)| {
+                    format!("when {} then {}", condition.to_sql(columns), part(result))
+                };
                 let branches = branches.iter().map(when).collect::<Vec<_>>().join(" ");
-                let otherwise = otherwise.as_ref().map(|expr| format!(" else {}", part(expr))).unwrap_or_default();
+                let otherwise = otherwise
+                    .as_ref()
+                    .map(|expr| format!(" else {}", part(expr)))
+                    .unwrap_or_default();
                 format!("case {branches}{otherwise} end")
             }
         }
@@ -73,7 +105,10 @@ fn literal(cell: &Cell) -> String {
         Cell::Time(nanos) => format!("time({nanos})"),
         Cell::Duration(nanos) => {
             let sign = if *nanos < 0 { "-" } else { "" };
-            format!("'{sign}{}'", format_duration(std::time::Duration::from_nanos(nanos.unsigned_abs())))
+            format!(
+                "'{sign}{}'",
+                format_duration(std::time::Duration::from_nanos(nanos.unsigned_abs()))
+            )
         }
     }
 }

@@ -32,7 +32,11 @@ pub fn mistyped(span: Span, message: impl Into<String>) -> Diagnostic {
 
 impl Typed {
     pub fn new(expr: Expr, ty: ColumnType, span: Span) -> Self {
-        Typed { expr, ty: Some(ty), span }
+        Typed {
+            expr,
+            ty: Some(ty),
+            span,
+        }
     }
 
     fn is_number(&self) -> bool {
@@ -43,14 +47,18 @@ impl Typed {
     pub fn condition(self, what: &str) -> Result<Expr, Diagnostic> {
         match self.ty {
             Some(ColumnType::Bool) | None => Ok(self.expr),
-            other => Err(mistyped(self.span, format!("{what} is a condition, not {}", noun(other)))
-                .help("compare it with something, as in `score > 0.5`")),
+            other => Err(
+                mistyped(self.span, format!("{what} is a condition, not {}", noun(other)))
+                    .help("compare it with something, as in `score > 0.5`"),
+            ),
         }
     }
 
     /// Text written in the expression becomes the time or duration that it stands opposite to.
     fn adapted(mut self, to: Option<ColumnType>) -> Result<Self, Diagnostic> {
-        if let (Expr::Literal(Cell::Text(text)), Some(ty @ (ColumnType::Duration | ColumnType::Time))) = (&self.expr, to) {
+        if let (Expr::Literal(Cell::Text(text)), Some(ty @ (ColumnType::Duration | ColumnType::Time))) =
+            (&self.expr, to)
+        {
             let cell = literal::typed(text, ty).map_err(|cause| mistyped(self.span, cause))?;
             self = Typed::new(Expr::Literal(cell), ty, self.span);
         }
@@ -61,7 +69,10 @@ impl Typed {
 /// Whether values of the two types can be compared.
 fn comparable(left: Option<ColumnType>, right: Option<ColumnType>) -> bool {
     use ColumnType::{Float, Int};
-    left.is_none() || right.is_none() || left == right || matches!((left, right), (Some(Int | Float), Some(Int | Float)))
+    left.is_none()
+        || right.is_none()
+        || left == right
+        || matches!((left, right), (Some(Int | Float), Some(Int | Float)))
 }
 
 /// Makes two sides comparable, or says why they are not.
@@ -105,7 +116,11 @@ pub fn compare(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diagnos
 }
 
 fn binary(op: BinaryOp, left: Typed, right: Typed) -> Expr {
-    Expr::Binary { op, left: Box::new(left.expr), right: Box::new(right.expr) }
+    Expr::Binary {
+        op,
+        left: Box::new(left.expr),
+        right: Box::new(right.expr),
+    }
 }
 
 /// An arithmetic operation, with units.
@@ -115,13 +130,15 @@ pub fn calculate(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diagn
     let span = left.span.to(right.span);
     // Beside a time or a duration, a text is a duration; only a whole timestamp is a time.
     let unit = |other: &Typed| matches!(other.ty, Some(Duration | Time)).then_some(Duration);
-    let time = |side: &Typed, other: &Typed| {
-        matches!(&side.expr, Expr::Literal(Cell::Text(text)) if other.ty == Some(Time) && text.contains(['T', ':']))
-    };
+    let time = |side: &Typed, other: &Typed| matches!(&side.expr, Expr::Literal(Cell::Text(text)) if other.ty == Some(Time) && text.contains(['T', ':']));
     let left_unit = if time(&left, &right) { Some(Time) } else { unit(&right) };
     let right_unit = if time(&right, &left) { Some(Time) } else { unit(&left) };
     let additive = matches!(op, Add | Subtract);
-    let (left, right) = if additive || op == Divide { (left.adapted(left_unit)?, right.adapted(right_unit)?) } else { (left, right) };
+    let (left, right) = if additive || op == Divide {
+        (left.adapted(left_unit)?, right.adapted(right_unit)?)
+    } else {
+        (left, right)
+    };
     let ty = match (op, left.ty, right.ty) {
         (_, None, _) | (_, _, None) => None,
         (Divide, _, _) if left.is_number() && right.is_number() => Some(Float),
@@ -135,10 +152,16 @@ pub fn calculate(op: BinaryOp, left: Typed, right: Typed) -> Result<Typed, Diagn
         (Divide, Some(Duration), Some(Duration)) => Some(Float),
         (_, a, b) => {
             let message = format!("`{}` does not go with {} and {}", op.symbol(), noun(a), noun(b));
-            return Err(Diagnostic::error(code::EXPRESSION_TYPE, message).label(left.span, noun(a)).label(right.span, noun(b)));
+            return Err(Diagnostic::error(code::EXPRESSION_TYPE, message)
+                .label(left.span, noun(a))
+                .label(right.span, noun(b)));
         }
     };
-    Ok(Typed { expr: binary(op, left, right), ty, span })
+    Ok(Typed {
+        expr: binary(op, left, right),
+        ty,
+        span,
+    })
 }
 
 /// `-X`.

@@ -38,7 +38,9 @@ impl<'a> Reader<'a> {
     pub fn read_cameras(&mut self, node: &Node, graph: &mut Graph<'a>) {
         self.only_properties(node, &[]);
         self.no_more_arguments(node, 1);
-        let name = self.declared_name(node, "a group of cameras").unwrap_or_else(|| Named::new(String::new(), node.name.span));
+        let name = self
+            .declared_name(node, "a group of cameras")
+            .unwrap_or_else(|| Named::new(String::new(), node.name.span));
         let group = graph.groups.len();
         let first = graph.cameras.len();
         let mut defaults: Vec<&Property> = Vec::new();
@@ -56,14 +58,20 @@ impl<'a> Reader<'a> {
             );
         }
         self.apply_defaults(&defaults, &mut graph.cameras[first..]);
-        graph.groups.push(Group { name, cameras: (first..graph.cameras.len()).collect() });
+        graph.groups.push(Group {
+            name,
+            cameras: (first..graph.cameras.len()).collect(),
+        });
     }
 
     fn read_defaults<'n>(&mut self, child: &'n Node, defaults: &mut Vec<&'n Property>) {
         self.no_more_arguments(child, 0);
         self.no_children(child);
         for property in &child.props {
-            match defaults.iter().find(|earlier| earlier.name.value == property.name.value) {
+            match defaults
+                .iter()
+                .find(|earlier| earlier.name.value == property.name.value)
+            {
                 Some(earlier) => self.given_twice(&property.name.value, property.name.span, earlier.name.span),
                 None => defaults.push(property),
             }
@@ -77,12 +85,32 @@ impl<'a> Reader<'a> {
             kinds.push("defaults");
             return self.unknown_node(&child.name, "in `cameras`", &kinds);
         };
-        let Some(name) = self.declared_name(child, "a camera") else { return };
+        let Some(name) = self.declared_name(child, "a camera") else {
+            return;
+        };
         let schemas = [&spec.params, catalogue.camera_params()];
-        let mut given = self.given(child, &schemas, Other { args: 1, children: &["override"], ..Other::default() });
+        let mut given = self.given(
+            child,
+            &schemas,
+            Other {
+                args: 1,
+                children: &["override"],
+                ..Other::default()
+            },
+        );
         for changes in child.children.iter().filter(|changes| changes.name.value == "override") {
             self.no_more_arguments(changes, 0);
-            for (name, value) in self.given(changes, &schemas, Other { args: changes.args.len(), ..Other::default() }).0 {
+            for (name, value) in self
+                .given(
+                    changes,
+                    &schemas,
+                    Other {
+                        args: changes.args.len(),
+                        ..Other::default()
+                    },
+                )
+                .0
+            {
                 match given.0.get(&name) {
                     Some(first) => self.given_twice(&name, value.span, first.span),
                     None => {
@@ -91,7 +119,13 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        graph.cameras.push(Camera { name, group, spec, defaults: Given::default(), given });
+        graph.cameras.push(Camera {
+            name,
+            group,
+            spec,
+            defaults: Given::default(),
+            given,
+        });
     }
 
     /// Gives each camera those defaults that it has a parameter for. A default is read once for each kind of source.
@@ -112,8 +146,18 @@ impl<'a> Reader<'a> {
                 }
             }
             if takers.is_empty() && !kinds.is_empty() {
-                let mut words: Vec<&str> = catalogue.camera_params().params.iter().map(|spec| spec.name.as_str()).collect();
-                words.extend(kinds.values().flat_map(|spec| &spec.params.params).map(|spec| spec.name.as_str()));
+                let mut words: Vec<&str> = catalogue
+                    .camera_params()
+                    .params
+                    .iter()
+                    .map(|spec| spec.name.as_str())
+                    .collect();
+                words.extend(
+                    kinds
+                        .values()
+                        .flat_map(|spec| &spec.params.params)
+                        .map(|spec| spec.name.as_str()),
+                );
                 words.sort_unstable();
                 words.dedup();
                 self.unknown_parameter(&property.name, "defaults", &words);
@@ -128,5 +172,10 @@ impl<'a> Reader<'a> {
 }
 
 fn example_of(kinds: &[&str]) -> Option<String> {
-    kinds.first().map(|kind| format!("a camera is a line `KIND NAME ...`, as in `{kind} north`; kinds: {}", kinds.join(", ")))
+    kinds.first().map(|kind| {
+        format!(
+            "a camera is a line `KIND NAME ...`, as in `{kind} north`; kinds: {}",
+            kinds.join(", ")
+        )
+    })
 }

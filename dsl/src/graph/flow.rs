@@ -25,7 +25,9 @@ impl<'a> Reader<'a> {
     pub fn read_flow(&mut self, node: &Node, graph: &mut Graph<'a>) {
         self.only_properties(node, &["from"]);
         self.no_more_arguments(node, 1);
-        let name = self.declared_name(node, "a flow").unwrap_or_else(|| Named::new(String::new(), node.name.span));
+        let name = self
+            .declared_name(node, "a flow")
+            .unwrap_or_else(|| Named::new(String::new(), node.name.span));
         let from = self.name_property(node, "from");
         let mut steps = Vec::new();
         for child in &node.children {
@@ -36,8 +38,16 @@ impl<'a> Reader<'a> {
             }
         }
         if node.children.is_empty() {
-            self.report(Diagnostic::error(code::EMPTY, format!("the flow `{}` does nothing", name.value)).label(name.span, "empty"));
+            self.report(
+                Diagnostic::error(code::EMPTY, format!("the flow `{}` does nothing", name.value))
+                    .label(name.span, "empty"),
+            );
         }
-        graph.flows.push(Flow { name, from, from_given: node.prop("from").is_some(), steps });
+        graph.flows.push(Flow {
+            name,
+            from,
+            from_given: node.prop("from").is_some(),
+            steps,
+        });
     }
 }

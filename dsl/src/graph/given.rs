@@ -41,30 +41,53 @@ impl Reader<'_> {
     pub fn given(&mut self, node: &Node, schemas: &[&ParamsSchema], other: Other) -> Given {
         let mut given = Given::default();
         self.arguments(node, schemas, other.args, &mut given);
-        let props = node.props.iter().filter(|property| !other.props.contains(&property.name.value.as_str()));
+        let props = node
+            .props
+            .iter()
+            .filter(|property| !other.props.contains(&property.name.value.as_str()));
         for property in props {
             self.property(property, &node.name.value, schemas, other, &mut given);
         }
-        for child in node.children.iter().filter(|child| !other.children.contains(&child.name.value.as_str())) {
+        for child in node
+            .children
+            .iter()
+            .filter(|child| !other.children.contains(&child.name.value.as_str()))
+        {
             self.child(child, node, schemas, other, &mut given);
         }
         given
     }
 
     fn arguments(&mut self, node: &Node, schemas: &[&ParamsSchema], skip: usize, given: &mut Given) {
-        let mut places = schemas.first().into_iter().flat_map(|schema| &schema.params).filter(|spec| spec.positional);
+        let mut places = schemas
+            .first()
+            .into_iter()
+            .flat_map(|schema| &schema.params)
+            .filter(|spec| spec.positional);
         for entry in node.args.iter().skip(skip) {
             match places.next() {
                 Some(spec) => self.give(spec, values::read(spec, entry), entry.span, given),
                 None => {
                     let all: Vec<_> = schemas.first().into_iter().flat_map(|schema| &schema.params).collect();
-                    let takes = all.iter().filter(|spec| spec.positional).map(|spec| spec.name.to_uppercase());
+                    let takes = all
+                        .iter()
+                        .filter(|spec| spec.positional)
+                        .map(|spec| spec.name.to_uppercase());
                     let before = ["NAME", "PATH"].into_iter().take(skip).map(str::to_owned);
-                    let usage: Vec<_> = std::iter::once(node.name.value.clone()).chain(before).chain(takes).collect();
+                    let usage: Vec<_> = std::iter::once(node.name.value.clone())
+                        .chain(before)
+                        .chain(takes)
+                        .collect();
                     return self.report(
-                        Diagnostic::error(code::EXTRA_ARGUMENT, format!("`{}` has no place for this argument", node.name.value))
-                            .label(entry.span, "one too many")
-                            .help(format!("its arguments: `{}`; other parameters are written NAME=VALUE", usage.join(" "))),
+                        Diagnostic::error(
+                            code::EXTRA_ARGUMENT,
+                            format!("`{}` has no place for this argument", node.name.value),
+                        )
+                        .label(entry.span, "one too many")
+                        .help(format!(
+                            "its arguments: `{}`; other parameters are written NAME=VALUE",
+                            usage.join(" ")
+                        )),
                     );
                 }
             }
@@ -72,7 +95,14 @@ impl Reader<'_> {
     }
 
     /// Reads one property into `given`.
-    pub(super) fn property(&mut self, property: &Property, owner: &str, schemas: &[&ParamsSchema], other: Other, given: &mut Given) {
+    pub(super) fn property(
+        &mut self,
+        property: &Property,
+        owner: &str,
+        schemas: &[&ParamsSchema],
+        other: Other,
+        given: &mut Given,
+    ) {
         match find(schemas, &property.name.value) {
             Some(spec) => self.give(spec, values::read(spec, &property.entry), property.entry.span, given),
             None => self.unknown_parameter(&property.name, owner, &words(schemas, other.props)),
@@ -85,8 +115,11 @@ impl Reader<'_> {
         };
         if let Some(property) = child.props.first() {
             return self.report(
-                Diagnostic::error(code::UNKNOWN_PARAMETER, format!("`{}` is a parameter and has none itself", spec.name))
-                    .label(property.name.span, "cannot stand here"),
+                Diagnostic::error(
+                    code::UNKNOWN_PARAMETER,
+                    format!("`{}` is a parameter and has none itself", spec.name),
+                )
+                .label(property.name.span, "cannot stand here"),
             );
         }
         self.no_children(child);
@@ -96,7 +129,12 @@ impl Reader<'_> {
                     .label(child.name.span, format!("should be {}", values::noun(&spec.ty))),
             );
         }
-        self.give(spec, values::read_arguments(spec, &child.args), all_of(&child.args), given);
+        self.give(
+            spec,
+            values::read_arguments(spec, &child.args),
+            all_of(&child.args),
+            given,
+        );
     }
 
     fn give(&mut self, spec: &ParamSpec, value: Result<Value, Diagnostic>, span: Span, given: &mut Given) {
@@ -119,7 +157,11 @@ impl Reader<'_> {
     pub fn complete(&mut self, schema: &ParamsSchema, layers: &[&Given], owner: &str, span: Span) -> ParamValues {
         let mut complete = ParamValues::new();
         for spec in &schema.params {
-            let given = layers.iter().rev().find_map(|layer| layer.0.get(&spec.name)).map(|given| &given.value);
+            let given = layers
+                .iter()
+                .rev()
+                .find_map(|layer| layer.0.get(&spec.name))
+                .map(|given| &given.value);
             match given.or(spec.default.as_ref()) {
                 Some(value) => {
                     complete.insert(spec.name.clone(), value.clone());
@@ -156,6 +198,9 @@ fn all_of(entries: &[Entry]) -> Span {
 }
 
 fn words<'s>(schemas: &[&'s ParamsSchema], others: &[&'s str]) -> Vec<&'s str> {
-    let params = schemas.iter().flat_map(|schema| &schema.params).map(|spec| spec.name.as_str());
+    let params = schemas
+        .iter()
+        .flat_map(|schema| &schema.params)
+        .map(|spec| spec.name.as_str());
     params.chain(others.iter().copied()).collect()
 }

@@ -89,7 +89,12 @@ impl<'a> Reader<'a> {
     /// The kinds of operators of a role.
     pub fn kinds(&self, role: Role) -> Vec<&'a str> {
         let catalogue = self.catalogue;
-        catalogue.operators().iter().filter(|spec| spec.role == role).map(|spec| spec.kind.as_str()).collect()
+        catalogue
+            .operators()
+            .iter()
+            .filter(|spec| spec.role == role)
+            .map(|spec| spec.kind.as_str())
+            .collect()
     }
 
     /// The name that a node declares: its first argument. `what` is "a camera", "a flow" ...
@@ -123,7 +128,9 @@ impl<'a> Reader<'a> {
             return true;
         };
         self.report(
-            Diagnostic::error(code::BAD_NAME, format!("`{value}` cannot name {what}")).label(*span, "not a name").help(cause),
+            Diagnostic::error(code::BAD_NAME, format!("`{value}` cannot name {what}"))
+                .label(*span, "not a name")
+                .help(cause),
         );
         false
     }
@@ -134,7 +141,11 @@ impl<'a> Reader<'a> {
         match property.entry.text() {
             Some(text) => Some(Named::new(text.to_owned(), property.entry.span)),
             None => {
-                let message = format!("`{}` names something, but is {}", property.name.value, property.entry.value.describe());
+                let message = format!(
+                    "`{}` names something, but is {}",
+                    property.name.value,
+                    property.entry.value.describe()
+                );
                 self.report(Diagnostic::error(code::WRONG_TYPE, message).label(property.entry.span, "not a name"));
                 None
             }
@@ -145,15 +156,22 @@ impl<'a> Reader<'a> {
     pub fn no_more_arguments(&mut self, node: &Node, from: usize) {
         if let Some(extra) = node.args.get(from) {
             self.report(
-                Diagnostic::error(code::EXTRA_ARGUMENT, format!("`{}` takes no further argument", node.name.value))
-                    .label(extra.span, "one too many"),
+                Diagnostic::error(
+                    code::EXTRA_ARGUMENT,
+                    format!("`{}` takes no further argument", node.name.value),
+                )
+                .label(extra.span, "one too many"),
             );
         }
     }
 
     /// Reports properties that are not among `allowed`.
     pub fn only_properties(&mut self, node: &Node, allowed: &[&str]) {
-        for property in node.props.iter().filter(|property| !allowed.contains(&property.name.value.as_str())) {
+        for property in node
+            .props
+            .iter()
+            .filter(|property| !allowed.contains(&property.name.value.as_str()))
+        {
             self.unknown_parameter(&property.name, &node.name.value, allowed);
         }
     }
@@ -171,9 +189,12 @@ impl<'a> Reader<'a> {
     /// A parameter that its node does not have.
     pub fn unknown_parameter(&mut self, name: &Named, owner: &str, allowed: &[&str]) {
         self.report(
-            Diagnostic::error(code::UNKNOWN_PARAMETER, format!("`{owner}` has no parameter `{}`", name.value))
-                .label(name.span, "unknown")
-                .maybe_help(suggest::help(&name.value, "parameters", allowed.iter().copied())),
+            Diagnostic::error(
+                code::UNKNOWN_PARAMETER,
+                format!("`{owner}` has no parameter `{}`", name.value),
+            )
+            .label(name.span, "unknown")
+            .maybe_help(suggest::help(&name.value, "parameters", allowed.iter().copied())),
         );
     }
 

@@ -22,7 +22,14 @@ impl<'a> Reader<'a> {
     pub fn read_model(&mut self, node: &Node, graph: &mut Graph<'a>) {
         let catalogue = self.catalogue;
         let name = self.declared_name(node, "a model");
-        let given = self.given(node, &[catalogue.model_params()], Other { args: 2, ..Other::default() });
+        let given = self.given(
+            node,
+            &[catalogue.model_params()],
+            Other {
+                args: 2,
+                ..Other::default()
+            },
+        );
         let path = match node.args.get(1) {
             Some(entry) => match entry.text() {
                 Some(text) => Some(Named::new(text.to_owned(), entry.span)),

@@ -53,7 +53,9 @@ impl<'a> Reader<'a> {
         let Some(spec) = catalogue.find(Role::Query, "query") else {
             return self.unknown_node(&node.name, "at top level", &super::TOP_LEVEL);
         };
-        let Some(name) = self.declared_name(node, "a query") else { return };
+        let Some(name) = self.declared_name(node, "a query") else {
+            return;
+        };
         let step = self.read_operator(node, spec, 1);
         if step.from.is_none() && !step.from_given {
             self.report(
@@ -62,32 +64,55 @@ impl<'a> Reader<'a> {
                     .help("name what it reads: from=FLOW.NODE"),
             );
         }
-        let filter = self.single(node, "where").and_then(|child| self.only_argument(child)).cloned();
+        let filter = self
+            .single(node, "where")
+            .and_then(|child| self.only_argument(child))
+            .cloned();
         let window = match self.single(node, "window") {
             Some(child) => self.read_window(child),
             None => {
                 self.report(
-                    Diagnostic::error(code::MISSING_PARAMETER, format!("the query `{}` has no window", name.value))
-                        .label(name.span, "over which time?")
-                        .help("add a line `window \"1m\"`"),
+                    Diagnostic::error(
+                        code::MISSING_PARAMETER,
+                        format!("the query `{}` has no window", name.value),
+                    )
+                    .label(name.span, "over which time?")
+                    .help("add a line `window \"1m\"`"),
                 );
                 None
             }
         };
-        let group_by = self.single(node, "group-by").map(|child| self.read_columns(child)).unwrap_or_default();
+        let group_by = self
+            .single(node, "group-by")
+            .map(|child| self.read_columns(child))
+            .unwrap_or_default();
         let select = match self.single(node, "select") {
             Some(child) => self.read_select(child),
             None => {
                 self.report(
-                    Diagnostic::error(code::MISSING_PARAMETER, format!("the query `{}` selects nothing", name.value))
-                        .label(name.span, "what is counted?")
-                        .help("add a line `select n=\"count(*)\"`"),
+                    Diagnostic::error(
+                        code::MISSING_PARAMETER,
+                        format!("the query `{}` selects nothing", name.value),
+                    )
+                    .label(name.span, "what is counted?")
+                    .help("add a line `select n=\"count(*)\"`"),
                 );
                 Vec::new()
             }
         };
-        let whole = Window { size: Duration::from_secs(60), every: Duration::from_secs(60), retain: RETAIN };
-        graph.queries.push(Query { name, step, filter, window: window.unwrap_or(whole), group_by, select });
+        let whole = Window {
+            size: Duration::from_secs(60),
+            every: Duration::from_secs(60),
+            retain: RETAIN,
+        };
+        graph.queries.push(Query {
+            name,
+            step,
+            filter,
+            window: window.unwrap_or(whole),
+            group_by,
+            select,
+        });
     }
 
     /// The child of this name; a second one is an error.
@@ -108,12 +133,19 @@ impl<'a> Reader<'a> {
         match first.map(|entry| &entry.value) {
             Some(Literal::Text(_)) => return first,
             Some(other) => {
-                let message = format!("`{}` is an expression in quotes, not {}", node.name.value, other.describe());
+                let message = format!(
+                    "`{}` is an expression in quotes, not {}",
+                    node.name.value,
+                    other.describe()
+                );
                 self.report(Diagnostic::error(code::WRONG_TYPE, message).label(node.span, "should be text"));
             }
             None => {
                 let message = format!("`{}` has no expression", node.name.value);
-                self.report(Diagnostic::error(code::MISSING_PARAMETER, message).label(node.name.span, "should be an expression in quotes"));
+                self.report(
+                    Diagnostic::error(code::MISSING_PARAMETER, message)
+                        .label(node.name.span, "should be an expression in quotes"),
+                );
             }
         }
         None
@@ -140,11 +172,19 @@ impl<'a> Reader<'a> {
         };
         let (every, retain) = (property("every")?, property("retain")?);
         if let Some((message, span, help)) = unfit(size, every) {
-            self.report(Diagnostic::error(code::BAD_WINDOW, message).label(span, "here").help(help));
+            self.report(
+                Diagnostic::error(code::BAD_WINDOW, message)
+                    .label(span, "here")
+                    .help(help),
+            );
             return None;
         }
         let retain = retain.map_or(RETAIN, |retain| retain.value);
-        Some(Window { size: size.value, every: every.unwrap_or(size).value, retain })
+        Some(Window {
+            size: size.value,
+            every: every.unwrap_or(size).value,
+            retain,
+        })
     }
 
     fn duration(&mut self, name: &str, entry: &Entry) -> Option<Spanned<Duration>> {
@@ -168,7 +208,11 @@ impl<'a> Reader<'a> {
         self.no_children(node);
         if node.args.is_empty() {
             let message = "`group-by` names no column";
-            self.report(Diagnostic::error(code::EMPTY, message).label(node.name.span, "empty").help("leave it out to count all together"));
+            self.report(
+                Diagnostic::error(code::EMPTY, message)
+                    .label(node.name.span, "empty")
+                    .help("leave it out to count all together"),
+            );
         }
         let mut columns: Vec<Named> = Vec::new();
         for entry in &node.args {
@@ -197,15 +241,25 @@ impl<'a> Reader<'a> {
                     .help("write NAME=\"count(*)\""),
             );
         } else if node.props.is_empty() {
-            self.report(Diagnostic::error(code::EMPTY, "`select` selects nothing").label(node.name.span, "empty").help("write NAME=\"count(*)\""));
+            self.report(
+                Diagnostic::error(code::EMPTY, "`select` selects nothing")
+                    .label(node.name.span, "empty")
+                    .help("write NAME=\"count(*)\""),
+            );
         }
         let mut select = Vec::new();
         for property in &node.props {
             match property.entry.value {
                 Literal::Text(_) => select.push(property.clone()),
                 ref other => {
-                    let message = format!("`{}` is an aggregate in quotes, not {}", property.name.value, other.describe());
-                    self.report(Diagnostic::error(code::WRONG_TYPE, message).label(property.entry.span, "should be text"));
+                    let message = format!(
+                        "`{}` is an aggregate in quotes, not {}",
+                        property.name.value,
+                        other.describe()
+                    );
+                    self.report(
+                        Diagnostic::error(code::WRONG_TYPE, message).label(property.entry.span, "should be text"),
+                    );
                 }
             }
         }
@@ -215,9 +269,16 @@ impl<'a> Reader<'a> {
 
 /// What is wrong with a window.
 fn unfit(size: Spanned<Duration>, every: Option<Spanned<Duration>>) -> Option<(String, Span, &'static str)> {
-    let zero = [Some(size), every].into_iter().flatten().find(|span| span.value.is_zero());
+    let zero = [Some(size), every]
+        .into_iter()
+        .flatten()
+        .find(|span| span.value.is_zero());
     if let Some(zero) = zero {
-        return Some(("a window cannot be empty".into(), zero.span, "write a duration longer than zero"));
+        return Some((
+            "a window cannot be empty".into(),
+            zero.span,
+            "write a duration longer than zero",
+        ));
     }
     let every = every?;
     let (length, step) = (size.value.as_nanos(), every.value.as_nanos());
@@ -228,7 +289,11 @@ fn unfit(size: Spanned<Duration>, every: Option<Spanned<Duration>>) -> Option<(S
     }
     if !length.is_multiple_of(step) {
         let message = format!("{long} is no multiple of {short}");
-        return Some((message, every.span, "windows share their parts: let `every` divide the window"));
+        return Some((
+            message,
+            every.span,
+            "windows share their parts: let `every` divide the window",
+        ));
     }
     if length / step > MAX_OVERLAP {
         let message = format!("every row would be in {} windows", length / step);

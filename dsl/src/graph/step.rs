@@ -76,7 +76,15 @@ impl<'a> Reader<'a> {
         if spec.role == Role::Operator {
             children.push("for");
         }
-        let given = self.given(node, &[&spec.params], Other { args, props: &props, children: &children });
+        let given = self.given(
+            node,
+            &[&spec.params],
+            Other {
+                args,
+                props: &props,
+                children: &children,
+            },
+        );
         let alias = if query { None } else { self.name_property(node, "as") };
         let alias = alias.filter(|alias| self.check_name(alias, "a point of a flow"));
         let mut ports = Vec::new();
@@ -91,11 +99,26 @@ impl<'a> Reader<'a> {
                 ),
             }
         }
-        let align = if further.is_empty() { None } else { self.word(node, "align", &[("frame", Align::Frame), ("latest", Align::Latest)]) };
-        let policies = [("skip", OnError::Skip), ("restart", OnError::Restart), ("stop", OnError::Stop)];
-        let on_error = self.word(node, "on-error", &policies).map(|word| word.value).unwrap_or_default();
+        let align = if further.is_empty() {
+            None
+        } else {
+            self.word(node, "align", &[("frame", Align::Frame), ("latest", Align::Latest)])
+        };
+        let policies = [
+            ("skip", OnError::Skip),
+            ("restart", OnError::Restart),
+            ("stop", OnError::Stop),
+        ];
+        let on_error = self
+            .word(node, "on-error", &policies)
+            .map(|word| word.value)
+            .unwrap_or_default();
         let from = self.name_property(node, "from");
-        let overrides = if spec.role == Role::Operator { self.read_overrides(node, spec) } else { Vec::new() };
+        let overrides = if spec.role == Role::Operator {
+            self.read_overrides(node, spec)
+        } else {
+            Vec::new()
+        };
         Step {
             kind: node.name.clone(),
             spec,
@@ -125,7 +148,14 @@ impl<'a> Reader<'a> {
             };
             let camera = Named::new(camera.to_owned(), child.args[0].span);
             self.no_more_arguments(child, 1);
-            let given = self.given(child, &[&spec.params], Other { args: child.args.len(), ..Other::default() });
+            let given = self.given(
+                child,
+                &[&spec.params],
+                Other {
+                    args: child.args.len(),
+                    ..Other::default()
+                },
+            );
             match overrides.iter().find(|earlier| earlier.camera.value == camera.value) {
                 Some(earlier) => {
                     let first = earlier.camera.span;
@@ -144,9 +174,16 @@ impl<'a> Reader<'a> {
             return Some(Spanned::new(*value, written.span));
         }
         self.report(
-            Diagnostic::error(code::UNKNOWN_CHOICE, format!("`{}` is no choice for `{name}`", written.value))
-                .label(written.span, "unknown")
-                .maybe_help(suggest::help(&written.value, "choices", words.iter().map(|(word, _)| *word))),
+            Diagnostic::error(
+                code::UNKNOWN_CHOICE,
+                format!("`{}` is no choice for `{name}`", written.value),
+            )
+            .label(written.span, "unknown")
+            .maybe_help(suggest::help(
+                &written.value,
+                "choices",
+                words.iter().map(|(word, _)| *word),
+            )),
         );
         None
     }

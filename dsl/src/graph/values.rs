@@ -42,7 +42,8 @@ pub fn read_arguments(spec: &ParamSpec, entries: &[Entry]) -> Result<Value, Diag
 }
 
 fn wrong(spec: &ParamSpec, entry: &Entry, cause: String) -> Diagnostic {
-    Diagnostic::error(code::WRONG_TYPE, format!("`{}`: {cause}", spec.name)).label(entry.span, format!("should be {}", noun(&spec.ty)))
+    Diagnostic::error(code::WRONG_TYPE, format!("`{}`: {cause}", spec.name))
+        .label(entry.span, format!("should be {}", noun(&spec.ty)))
 }
 
 /// How messages call a type.
@@ -66,16 +67,23 @@ pub fn noun(ty: &ParamType) -> String {
 
 /// `env.NAME` without quotes outside of a secret.
 fn refuse_environment(spec: &ParamSpec, entry: &Entry) -> Result<(), Diagnostic> {
-    let Some(text) = entry.text().filter(|text| entry.bare && text.starts_with("env.")) else { return Ok(()) };
-    Err(Diagnostic::error(code::SECRET, format!("`{}` is no secret, so `{text}` would be taken literally", spec.name))
-        .label(entry.span, "from the environment")
-        .help("only secrets come from the environment; a text that begins so is quoted"))
+    let Some(text) = entry.text().filter(|text| entry.bare && text.starts_with("env.")) else {
+        return Ok(());
+    };
+    Err(Diagnostic::error(
+        code::SECRET,
+        format!("`{}` is no secret, so `{text}` would be taken literally", spec.name),
+    )
+    .label(entry.span, "from the environment")
+    .help("only secrets come from the environment; a text that begins so is quoted"))
 }
 
 fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diagnostic> {
     let mismatch = |help: Option<String>| {
         let message = format!("`{}` should be {}, not {}", spec.name, noun(ty), entry.value.describe());
-        Err(Diagnostic::error(code::WRONG_TYPE, message).label(entry.span, format!("should be {}", noun(ty))).maybe_help(help))
+        Err(Diagnostic::error(code::WRONG_TYPE, message)
+            .label(entry.span, format!("should be {}", noun(ty)))
+            .maybe_help(help))
     };
     let unit = |example: &str| Some(format!("quantities carry their unit, in quotes: \"{example}\""));
     match (ty, &entry.value) {
@@ -85,12 +93,17 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
         }
         (ParamType::Secret, Literal::Text(text)) => match text.strip_prefix("env.") {
             Some(name) if is_variable(name) => Ok(Value::Secret(name.into())),
-            _ => Err(Diagnostic::error(code::SECRET, format!("`{}` is a secret and stands in the graph", spec.name))
-                .label(entry.span, "readable by everyone who reads the file")
-                .help("write env.NAME, and set that environment variable")),
+            _ => Err(Diagnostic::error(
+                code::SECRET,
+                format!("`{}` is a secret and stands in the graph", spec.name),
+            )
+            .label(entry.span, "readable by everyone who reads the file")
+            .help("write env.NAME, and set that environment variable")),
         },
         (ParamType::Bool, Literal::Bool(flag)) => Ok(Value::Bool(*flag)),
-        (ParamType::Bool, Literal::Text(text)) if text == "true" || text == "false" => mismatch(Some(format!("write #{text}"))),
+        (ParamType::Bool, Literal::Text(text)) if text == "true" || text == "false" => {
+            mismatch(Some(format!("write #{text}")))
+        }
         (ParamType::Int, Literal::Int(number)) => Ok(Value::Int(*number)),
         (ParamType::Float, Literal::Int(number)) => Ok(Value::Float(*number as f64)),
         (ParamType::Float, Literal::Float(number)) => Ok(Value::Float(*number)),
@@ -102,9 +115,12 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
                 Some(near) => format!("did you mean `{near}`? The choices: {}", choices.join(", ")),
                 None => format!("the choices: {}", choices.join(", ")),
             };
-            Err(Diagnostic::error(code::UNKNOWN_CHOICE, format!("`{text}` is no choice for `{}`", spec.name))
-                .label(entry.span, "unknown")
-                .help(help))
+            Err(Diagnostic::error(
+                code::UNKNOWN_CHOICE,
+                format!("`{text}` is no choice for `{}`", spec.name),
+            )
+            .label(entry.span, "unknown")
+            .help(help))
         }
         (ParamType::Int | ParamType::Float | ParamType::Bool, Literal::Text(text)) => {
             let number = text.parse::<f64>().is_ok();
@@ -126,7 +142,10 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
 }
 
 fn is_variable(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    !name.is_empty()
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }
 
 /// Ranges hold for each value of a list; those of durations are in seconds.
@@ -152,6 +171,8 @@ fn in_range(spec: &ParamSpec, value: &Value, entry: &Entry) -> Result<(), Diagno
         (Some(min), None) => format!("at least {}", bound(min)),
         (_, max) => format!("at most {}", max.map(bound).unwrap_or_default()),
     };
-    Err(Diagnostic::error(code::OUT_OF_RANGE, format!("`{}` is {range}, not {value}", spec.name))
-        .label(entry.span, if too_small { "too small" } else { "too large" }))
+    Err(
+        Diagnostic::error(code::OUT_OF_RANGE, format!("`{}` is {range}, not {value}", spec.name))
+            .label(entry.span, if too_small { "too small" } else { "too large" }),
+    )
 }

@@ -29,7 +29,9 @@ impl<'a> Reader<'a> {
         self.only_properties(node, &[]);
         self.no_more_arguments(node, 0);
         if node.children.is_empty() {
-            self.report(Diagnostic::error(code::EMPTY, format!("`{block}` has no lines")).label(node.name.span, "empty"));
+            self.report(
+                Diagnostic::error(code::EMPTY, format!("`{block}` has no lines")).label(node.name.span, "empty"),
+            );
         }
         for child in &node.children {
             steps.extend(self.read_step(child, role, &format!("in `{block}`"), &[]));

@@ -44,7 +44,9 @@ impl<'a> Reader<'a> {
             (Some(camera), Some(group)) => {
                 let message = "zones lie on one camera or on a group, not on both";
                 self.report(
-                    Diagnostic::error(code::DUPLICATE_PROPERTY, message).label(group.span, "a group").label(camera.span, "a camera"),
+                    Diagnostic::error(code::DUPLICATE_PROPERTY, message)
+                        .label(group.span, "a group")
+                        .label(camera.span, "a camera"),
                 );
                 None
             }
@@ -73,7 +75,12 @@ impl<'a> Reader<'a> {
                 }
             };
             if let (Some((name, shape)), Some(on)) = (shape, &on) {
-                graph.zones.push(Zone { name, on: on.clone(), shape, units });
+                graph.zones.push(Zone {
+                    name,
+                    on: on.clone(),
+                    shape,
+                    units,
+                });
             }
         }
     }
@@ -83,9 +90,12 @@ impl<'a> Reader<'a> {
             Some(name) if name.value == "pixels" => Units::Pixels,
             Some(name) if name.value != "ratio" => {
                 self.report(
-                    Diagnostic::error(code::UNKNOWN_CHOICE, format!("`{}` is no choice for `units`", name.value))
-                        .label(name.span, "unknown")
-                        .maybe_help(suggest::help(&name.value, "choices", ["pixels", "ratio"])),
+                    Diagnostic::error(
+                        code::UNKNOWN_CHOICE,
+                        format!("`{}` is no choice for `units`", name.value),
+                    )
+                    .label(name.span, "unknown")
+                    .maybe_help(suggest::help(&name.value, "choices", ["pixels", "ratio"])),
                 );
                 Units::Pixels
             }
@@ -99,32 +109,58 @@ impl<'a> Reader<'a> {
         let name = self.declared_name(node, "a polygon")?;
         let (corners, spans) = self.points(node, units)?;
         let (corners, spans) = without_repeats(corners, &spans);
-        let bad = |message: String, span: Span, label: &str| Diagnostic::error(code::BAD_SHAPE, message).label(span, label);
+        let bad =
+            |message: String, span: Span, label: &str| Diagnostic::error(code::BAD_SHAPE, message).label(span, label);
         let whole = spans.iter().copied().reduce(Span::to).unwrap_or(name.span);
         if corners.len() < 3 {
             self.report(
-                bad(format!("the polygon `{}` has {} distinct corners", name.value, corners.len()), whole, "too few")
-                    .help("a polygon has at least three corners: x y  x y  x y"),
+                bad(
+                    format!("the polygon `{}` has {} distinct corners", name.value, corners.len()),
+                    whole,
+                    "too few",
+                )
+                .help("a polygon has at least three corners: x y  x y  x y"),
             );
             return None;
         }
         if corners.len() > MAX_CORNERS {
-            self.report(bad(format!("the polygon `{}` has more than {MAX_CORNERS} corners", name.value), whole, "too many"));
+            self.report(bad(
+                format!("the polygon `{}` has more than {MAX_CORNERS} corners", name.value),
+                whole,
+                "too many",
+            ));
             return None;
         }
         if let Some((first, second)) = crossing(&corners) {
             let edge = |index: usize| (index + 1, (index + 1) % corners.len() + 1);
             let ((a, b), (c, d)) = (edge(first), edge(second));
-            let span = |index: usize| spans[index].to(if index + 1 < spans.len() { spans[index + 1] } else { spans[index] });
+            let span = |index: usize| {
+                spans[index].to(if index + 1 < spans.len() {
+                    spans[index + 1]
+                } else {
+                    spans[index]
+                })
+            };
             self.report(
-                bad(format!("the polygon `{}` crosses itself: edge {a}-{b} meets edge {c}-{d}", name.value), span(first), &format!("edge {a}-{b}"))
-                    .label(span(second), format!("edge {c}-{d}"))
-                    .help("name the corners in their order around the polygon"),
+                bad(
+                    format!(
+                        "the polygon `{}` crosses itself: edge {a}-{b} meets edge {c}-{d}",
+                        name.value
+                    ),
+                    span(first),
+                    &format!("edge {a}-{b}"),
+                )
+                .label(span(second), format!("edge {c}-{d}"))
+                .help("name the corners in their order around the polygon"),
             );
             return None;
         }
         if area(&corners).abs() <= f64::EPSILON {
-            self.report(bad(format!("the polygon `{}` has no area", name.value), whole, "all on one line"));
+            self.report(bad(
+                format!("the polygon `{}` has no area", name.value),
+                whole,
+                "all on one line",
+            ));
             return None;
         }
         Some((name, Shape::Polygon(corners)))
@@ -137,7 +173,10 @@ impl<'a> Reader<'a> {
         let word = |word: Option<Named>, default: &str| word.map_or_else(|| default.to_owned(), |word| word.value);
         let forward = self.name_property(node, "forward");
         let backward = self.name_property(node, "backward");
-        let same = forward.as_ref().zip(backward.as_ref()).filter(|(forward, backward)| forward.value == backward.value);
+        let same = forward
+            .as_ref()
+            .zip(backward.as_ref())
+            .filter(|(forward, backward)| forward.value == backward.value);
         if let Some((forward, backward)) = same {
             self.report(
                 Diagnostic::error(code::BAD_SHAPE, "both directions of the line have one name")
@@ -149,9 +188,12 @@ impl<'a> Reader<'a> {
         let &[a, b] = points.as_slice() else {
             let whole = spans.iter().copied().reduce(Span::to).unwrap_or(name.span);
             self.report(
-                Diagnostic::error(code::BAD_SHAPE, format!("the line `{}` has {} points", name.value, points.len()))
-                    .label(whole, "two are needed")
-                    .help("write line NAME ax ay  bx by"),
+                Diagnostic::error(
+                    code::BAD_SHAPE,
+                    format!("the line `{}` has {} points", name.value, points.len()),
+                )
+                .label(whole, "two are needed")
+                .help("write line NAME ax ay  bx by"),
             );
             return None;
         };
@@ -160,7 +202,11 @@ impl<'a> Reader<'a> {
             self.report(Diagnostic::error(code::BAD_SHAPE, message).label(spans[0].to(spans[1]), "the same point"));
             return None;
         }
-        let shape = Shape::Line { ends: [a, b], forward: word(forward, "forward"), backward: word(backward, "backward") };
+        let shape = Shape::Line {
+            ends: [a, b],
+            forward: word(forward, "forward"),
+            backward: word(backward, "backward"),
+        };
         Some((name, shape))
     }
 
@@ -168,17 +214,26 @@ impl<'a> Reader<'a> {
     fn points(&mut self, node: &Node, units: Units) -> Option<(Vec<[f64; 2]>, Vec<Span>)> {
         let entries = &node.args[1..];
         // The first that is wrong speaks for the others: units are mistaken for all of them at once.
-        let numbers = entries.iter().map(|entry| coordinate(entry, units)).collect::<Result<Vec<f64>, _>>();
+        let numbers = entries
+            .iter()
+            .map(|entry| coordinate(entry, units))
+            .collect::<Result<Vec<f64>, _>>();
         if let Some(last) = entries.last().filter(|_| entries.len() % 2 == 1) {
             self.report(
-                Diagnostic::error(code::BAD_SHAPE, format!("`{}` ends with half a point", node.args[0].text().unwrap_or_default()))
-                    .label(last.span, "an x without its y"),
+                Diagnostic::error(
+                    code::BAD_SHAPE,
+                    format!("`{}` ends with half a point", node.args[0].text().unwrap_or_default()),
+                )
+                .label(last.span, "an x without its y"),
             );
             return None;
         }
         let numbers = numbers.map_err(|diagnostic| self.report(diagnostic)).ok()?;
         let points = numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
-        let spans = entries.chunks_exact(2).map(|pair| pair[0].span.to(pair[1].span)).collect();
+        let spans = entries
+            .chunks_exact(2)
+            .map(|pair| pair[0].span.to(pair[1].span))
+            .collect();
         Some((points, spans))
     }
 }
@@ -211,7 +266,12 @@ fn without_repeats(corners: Vec<[f64; 2]>, spans: &[Span]) -> (Vec<[f64; 2]>, Ve
 
 fn area(corners: &[[f64; 2]]) -> f64 {
     let next = corners.iter().cycle().skip(1);
-    corners.iter().zip(next).map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum::<f64>() / 2.0
+    corners
+        .iter()
+        .zip(next)
+        .map(|(a, b)| a[0] * b[1] - b[0] * a[1])
+        .sum::<f64>()
+        / 2.0
 }
 
 /// On which side of a-b the point c lies.

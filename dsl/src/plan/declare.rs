@@ -51,17 +51,35 @@ pub fn cameras(reader: &mut Reader, graph: &Graph, files: Files) -> Vec<CameraPl
 }
 
 fn given_at(layers: &[&Given], param: &str) -> Option<Span> {
-    layers.iter().rev().find_map(|layer| layer.0.get(param)).map(|value| value.span)
+    layers
+        .iter()
+        .rev()
+        .find_map(|layer| layer.0.get(param))
+        .map(|value| value.span)
 }
 
 /// What an operator emits with these parameters.
 pub fn output_of(spec: &OperatorSpec, params: &ParamValues) -> Option<RowKind> {
-    let Some((param, choices)) = &spec.output_by else { return spec.output.clone() };
-    let Some(Value::Text(chosen)) = params.get(param) else { return spec.output.clone() };
-    choices.iter().find(|(choice, _)| choice == chosen).map(|(_, rows)| rows.clone()).or_else(|| spec.output.clone())
+    let Some((param, choices)) = &spec.output_by else {
+        return spec.output.clone();
+    };
+    let Some(Value::Text(chosen)) = params.get(param) else {
+        return spec.output.clone();
+    };
+    choices
+        .iter()
+        .find(|(choice, _)| choice == chosen)
+        .map(|(_, rows)| rows.clone())
+        .or_else(|| spec.output.clone())
 }
 
-fn missing_files(reader: &mut Reader, schema: &ParamsSchema, values: &ParamValues, files: Files, place: impl Fn(&str) -> Span) {
+fn missing_files(
+    reader: &mut Reader,
+    schema: &ParamsSchema,
+    values: &ParamValues,
+    files: Files,
+    place: impl Fn(&str) -> Span,
+) {
     for spec in schema.params.iter().filter(|spec| spec.ty == ParamType::Path) {
         if let Some(Value::Text(path)) = values.get(&spec.name) {
             missing_file(reader, path, files, place(&spec.name));
@@ -85,11 +103,19 @@ pub fn models(reader: &mut Reader, graph: &Graph, files: Files) -> BTreeMap<Stri
     let mut plans = BTreeMap::new();
     for model in &graph.models {
         let params = reader.complete(schema, &[&model.given], &model.name.value, model.name.span);
-        missing_files(reader, schema, &params, files, |param| given_at(&[&model.given], param).unwrap_or(model.name.span));
+        missing_files(reader, schema, &params, files, |param| {
+            given_at(&[&model.given], param).unwrap_or(model.name.span)
+        });
         if !model.path.value.is_empty() {
             missing_file(reader, &model.path.value, files, model.path.span);
         }
-        plans.insert(model.name.value.clone(), ModelPlan { path: PathBuf::from(&model.path.value), params });
+        plans.insert(
+            model.name.value.clone(),
+            ModelPlan {
+                path: PathBuf::from(&model.path.value),
+                params,
+            },
+        );
     }
     plans
 }
@@ -106,25 +132,38 @@ pub fn zones(reader: &mut Reader, graph: &Graph, names: &Names) -> (Vec<ZonePlan
         if known != line {
             let (this, other) = if line { ("line", "polygon") } else { ("polygon", "line") };
             reader.report(
-                Diagnostic::error(code::DUPLICATE_NAME, format!("`{name}` is already the name of a {other}"))
-                    .label(*span, format!("a {this} of the same name"))
-                    .label(first, "first"),
+                Diagnostic::error(
+                    code::DUPLICATE_NAME,
+                    format!("`{name}` is already the name of a {other}"),
+                )
+                .label(*span, format!("a {this} of the same name"))
+                .label(first, "first"),
             );
         }
         let cameras = cameras_of(reader, graph, names, &zone.on);
-        let doubled = cameras.iter().find_map(|camera| taken.get(&(name.as_str(), *camera)).map(|first| (*camera, *first)));
+        let doubled = cameras
+            .iter()
+            .find_map(|camera| taken.get(&(name.as_str(), *camera)).map(|first| (*camera, *first)));
         if let Some((camera, first)) = doubled {
             let camera = &graph.cameras[camera].name.value;
             reader.report(
-                Diagnostic::error(code::DUPLICATE_NAME, format!("the camera `{camera}` already has a zone `{name}`"))
-                    .label(*span, "again")
-                    .label(first, "first"),
+                Diagnostic::error(
+                    code::DUPLICATE_NAME,
+                    format!("the camera `{camera}` already has a zone `{name}`"),
+                )
+                .label(*span, "again")
+                .label(first, "first"),
             );
         }
         for camera in &cameras {
             taken.entry((name, *camera)).or_insert(*span);
         }
-        plans.push(ZonePlan { name: name.clone(), cameras, shape: zone.shape.clone(), units: zone.units });
+        plans.push(ZonePlan {
+            name: name.clone(),
+            cameras,
+            shape: zone.shape.clone(),
+            units: zone.units,
+        });
         spans.push(*span);
     }
     (plans, spans)
@@ -140,8 +179,16 @@ fn cameras_of(reader: &mut Reader, graph: &Graph, names: &Names, on: &On) -> Vec
         (On::Group(_), Some(Thing::Group(group))) => return graph.groups[group].cameras.clone(),
         (On::Camera(_), Some(Thing::Group(_))) => Some(format!("it is a group: write cameras={}", name.value)),
         (On::Group(_), Some(Thing::Camera(_))) => Some(format!("it is a camera: write camera={}", name.value)),
-        (On::Camera(_), _) => suggest::help(&name.value, "cameras", names.of(|thing| matches!(thing, Thing::Camera(_)))),
-        (On::Group(_), _) => suggest::help(&name.value, "groups", names.of(|thing| matches!(thing, Thing::Group(_)))),
+        (On::Camera(_), _) => suggest::help(
+            &name.value,
+            "cameras",
+            names.of(|thing| matches!(thing, Thing::Camera(_))),
+        ),
+        (On::Group(_), _) => suggest::help(
+            &name.value,
+            "groups",
+            names.of(|thing| matches!(thing, Thing::Group(_))),
+        ),
     };
     reader.report(
         Diagnostic::error(code::UNKNOWN_NAME, format!("there is no {what} `{}`", name.value))

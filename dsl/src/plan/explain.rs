@@ -19,15 +19,30 @@ fn write_plan(out: &mut String, plan: &Plan, catalogue: &dyn Catalogue) -> std::
     writeln!(out, "plan {}", &plan.hash[..12])?;
     writeln!(out, "cameras")?;
     for camera in &plan.cameras {
-        let own = catalogue.find(Role::Source, &camera.kind).map(|spec| changed(&camera.params, &spec.params)).unwrap_or_default();
+        let own = catalogue
+            .find(Role::Source, &camera.kind)
+            .map(|spec| changed(&camera.params, &spec.params))
+            .unwrap_or_default();
         let common = changed(&camera.common, catalogue.camera_params());
-        writeln!(out, "  {}.{} = {}{own}{common} -> {}", camera.group, camera.name, camera.kind, camera.output.name())?;
+        writeln!(
+            out,
+            "  {}.{} = {}{own}{common} -> {}",
+            camera.group,
+            camera.name,
+            camera.kind,
+            camera.output.name()
+        )?;
     }
     if !plan.models.is_empty() {
         writeln!(out, "models")?;
     }
     for (name, model) in &plan.models {
-        writeln!(out, "  {name} = {}{}", model.path.display(), changed(&model.params, catalogue.model_params()))?;
+        writeln!(
+            out,
+            "  {name} = {}{}",
+            model.path.display(),
+            changed(&model.params, catalogue.model_params())
+        )?;
     }
     if !plan.zones.is_empty() {
         writeln!(out, "zones")?;
@@ -51,7 +66,12 @@ fn write_plan(out: &mut String, plan: &Plan, catalogue: &dyn Catalogue) -> std::
 fn write_node(out: &mut String, plan: &Plan, node: &NodePlan, catalogue: &dyn Catalogue) -> std::fmt::Result {
     let spec = catalogue.find(node.role, &node.kind);
     let params = |values: &ParamValues| spec.map(|spec| changed(values, &spec.params)).unwrap_or_default();
-    let inputs = node.inputs.iter().map(|input| input_text(plan, input)).collect::<Vec<_>>().join(", ");
+    let inputs = node
+        .inputs
+        .iter()
+        .map(|input| input_text(plan, input))
+        .collect::<Vec<_>>()
+        .join(", ");
     write!(out, "  {} = {}({inputs}){}", node.name, node.kind, params(&node.params))?;
     if let Some(output) = &node.output {
         write!(out, " -> {}", output.name())?;
@@ -63,17 +83,27 @@ fn write_node(out: &mut String, plan: &Plan, node: &NodePlan, catalogue: &dyn Ca
         OnError::Stop => writeln!(out, ", on error stop")?,
     }
     for (camera, values) in &node.overrides {
-        let differing = values.iter().filter(|(name, value)| node.params.get(*name) != Some(value));
-        let text = differing.map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+        let differing = values
+            .iter()
+            .filter(|(name, value)| node.params.get(*name) != Some(value));
+        let text = differing
+            .map(|(name, value)| format!(" {name}={value}"))
+            .collect::<String>();
         writeln!(out, "    for {camera}:{text}")?;
     }
-    let (Some(query), Some(input)) = (&node.query, node.inputs.first()) else { return Ok(()) };
+    let (Some(query), Some(input)) = (&node.query, node.inputs.first()) else {
+        return Ok(());
+    };
     let columns = columns_seen(&input.rows);
     if let Some(filter) = &query.filter {
         writeln!(out, "    where {}", filter.to_sql(&columns))?;
     }
     let (size, every) = (format_duration(query.window.size), format_duration(query.window.every));
-    writeln!(out, "    window {size} every {every}, retained {}", format_duration(query.retain))?;
+    writeln!(
+        out,
+        "    window {size} every {every}, retained {}",
+        format_duration(query.retain)
+    )?;
     if !query.group_by.is_empty() {
         let groups: Vec<&str> = query.group_by.iter().map(|column| column.name.as_str()).collect();
         writeln!(out, "    group by {}", groups.join(", "))?;
@@ -99,13 +129,22 @@ fn cameras(plan: &Plan, indices: &[usize]) -> String {
     match indices {
         [] => "no camera".into(),
         [.., _, _, _, _, _, _, _] => format!("{} cameras", indices.len()),
-        few => few.iter().map(|index| plan.cameras[*index].name.as_str()).collect::<Vec<_>>().join(", "),
+        few => few
+            .iter()
+            .map(|index| plan.cameras[*index].name.as_str())
+            .collect::<Vec<_>>()
+            .join(", "),
     }
 }
 
 /// The parameters that are not as their schema has them by default, in the schema's order.
 fn changed(values: &ParamValues, schema: &ParamsSchema) -> String {
-    let given = schema.params.iter().filter_map(|spec| values.get(&spec.name).map(|value| (spec, value)));
+    let given = schema
+        .params
+        .iter()
+        .filter_map(|spec| values.get(&spec.name).map(|value| (spec, value)));
     let differing = given.filter(|(spec, value)| spec.default.as_ref() != Some(*value));
-    differing.map(|(spec, value)| format!(" {}={value}", spec.name)).collect()
+    differing
+        .map(|(spec, value)| format!(" {}={value}", spec.name))
+        .collect()
 }

@@ -10,5 +10,8 @@ use sha2::{Digest, Sha256};
 /// SHA-256 of the canonical JSON form, in hexadecimal.
 pub fn of<T: Serialize + ?Sized>(part: &T) -> String {
     let canonical = serde_json::to_vec(part).expect("plans have text keys only and no failing values");
-    Sha256::digest(&canonical).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(&canonical)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

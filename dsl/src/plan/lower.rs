@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::connect::connect;
 use super::declare::{self, Files, output_of};
 use super::points::{Points, Slot, Source};
-use super::references::{self, Scope, Zones};
+use super::references::{self, Declared, Scope, Zones};
 use super::{Align, CameraPlan, FragmentPlan, InputPlan, ModelPlan, NodePlan, OnError, Origin, PLAN_VERSION, Plan};
 use super::{fingerprint, place, query, targets};
 use crate::compile::{Place, Spans};
@@ -31,11 +32,9 @@ struct Emitted {
 
 /// What the walk over the nodes needs.
 struct Lower<'l, 'g, 'a> {
-    graph: &'g Graph<'a>,
-    names: &'l Names,
+    declared: Declared<'l, 'a>,
     cameras: &'l [CameraPlan],
     models: &'l BTreeMap<String, ModelPlan>,
-    zones: Zones<'l>,
     points: &'l Points<'g, 'a>,
     /// By slot; present once its node is made.
     emitted: Vec<Option<Emitted>>,
@@ -44,7 +43,13 @@ struct Lower<'l, 'g, 'a> {
 }
 
 /// Makes the plan; none, with the causes reported, where there can be none.
-pub fn lower(reader: &mut Reader, graph: &Graph, names: &Names, root: &Path, system: &dyn System) -> Option<(Plan, Spans)> {
+pub fn lower(
+    reader: &mut Reader,
+    graph: &Graph,
+    names: &Names,
+    root: &Path,
+    system: &dyn System,
+) -> Option<(Plan, Spans)> {
     let files = Files { root, system };
     let cameras = declare::cameras(reader, graph, files);
     let models = declare::models(reader, graph, files);
@@ -62,101 +67,84 @@ pub fn lower(reader: &mut Reader, graph: &Graph, names: &Names, root: &Path, sys
         fragment_place[*fragment] = position;
     }
     let mut walk = Lower {
-        graph,
-        names,
+        declared: Declared {
+            graph,
+            names,
+            zones: Zones::of(&zones),
+        },
         cameras: &cameras,
         models: &models,
-        zones: Zones::of(&zones),
         points: &points,
         emitted: vec![None; points.slots.len()],
         place,
     };
-    let nodes: Vec<NodePlan> = order.iter().map(|slot| walk.node(reader, *slot, &fragment_place)).collect();
-    let mut fragments: Vec<FragmentPlan> =
-        fragment_order.iter().map(|fragment| FragmentPlan { name: points.fragments[*fragment].clone(), nodes: Vec::new() }).collect();
+    let nodes: Vec<NodePlan> = order
+        .iter()
+        .map(|slot| walk.node(reader, *slot, &fragment_place))
+        .collect();
+    let mut fragments: Vec<FragmentPlan> = fragment_order
+        .iter()
+        .map(|fragment| FragmentPlan {
+            name: points.fragments[*fragment].clone(),
+            nodes: Vec::new(),
+        })
+        .collect();
     for (index, node) in nodes.iter().enumerate() {
         fragments[node.fragment].nodes.push(index);
     }
     let spans = spans(graph, &points, zone_spans);
-    let mut plan =
-        Plan { version: PLAN_VERSION, root: root.to_owned(), hash: String::new(), cameras, models, zones, nodes, fragments };
+    let mut plan = Plan {
+        version: PLAN_VERSION,
+        root: root.to_owned(),
+        hash: String::new(),
+        cameras,
+        models,
+        zones,
+        nodes,
+        fragments,
+    };
     plan.hash = fingerprint::of(&plan);
     Some((plan, spans))
 }
 
 fn spans(graph: &Graph, points: &Points, zones: Vec<Span>) -> Spans {
-    let nodes = points.slots.iter().map(|slot| (slot.name.clone(), Place { name: slot.place(), params: slot.step.given.spans() }));
+    let nodes = points.slots.iter().map(|slot| {
+        (
+            slot.name.clone(),
+            Place {
+                name: slot.place(),
+                params: slot.step.given.spans(),
+            },
+        )
+    });
     let cameras = graph.cameras.iter().map(|camera| {
         let mut params = camera.defaults.spans();
         params.extend(camera.given.spans());
-        (camera.name.value.clone(), Place { name: camera.name.span, params })
+        (
+            camera.name.value.clone(),
+            Place {
+                name: camera.name.span,
+                params,
+            },
+        )
     });
     let models = graph.models.iter().map(|model| {
         let mut params = model.given.spans();
         params.insert("path".into(), model.path.span);
-        (model.name.value.clone(), Place { name: model.name.span, params })
+        (
+            model.name.value.clone(),
+            Place {
+                name: model.name.span,
+                params,
+            },
+        )
     });
-    Spans { nodes: nodes.collect(), cameras: cameras.collect(), models: models.collect(), zones }
-}
-
-/// Finds for each node what feeds its inputs.
-fn connect(reader: &mut Reader, graph: &Graph, names: &Names, points: &mut Points) {
-    let mut above: Option<(usize, usize)> = None;
-    for index in 0..points.slots.len() {
-        let slot = &points.slots[index];
-        let (step, flow) = (slot.step, slot.flow);
-        let mut inputs = Vec::new();
-        let previous = above.filter(|(above_flow, _)| Some(*above_flow) == flow).map(|(_, slot)| slot);
-        let flow_from = flow.and_then(|flow| graph.flows[flow].from.as_ref());
-        if !step.spec.inputs.is_empty() {
-            let (source, span) = match (&step.from, previous, flow_from) {
-                (Some(from), previous, flow_from) => {
-                    let first = flow.is_some_and(|flow| graph.flows[flow].steps.first().is_some_and(|first| std::ptr::eq(first, step)));
-                    if let (Some(unread), None, true) = (flow_from, previous, first) {
-                        unused(reader, unread, from);
-                    }
-                    (points.resolve(reader, graph, names, from, flow), from.span)
-                }
-                (None, _, _) if step.from_given => (None, step.span),
-                (None, Some(previous), _) => (Some(Source::Slot(previous)), step.kind.span),
-                // A flow's own `from` is read from outside of the flow.
-                (None, None, Some(from)) => (points.resolve(reader, graph, names, from, None), from.span),
-                (None, None, None) => {
-                    if let Some(flow) = flow.filter(|flow| !graph.flows[*flow].from_given) {
-                        no_upstream(reader, graph, flow, &step.kind);
-                    }
-                    (None, step.kind.span)
-                }
-            };
-            inputs.push((0, source, span));
-        }
-        for (port, reference) in &step.ports {
-            inputs.push((*port, points.resolve(reader, graph, names, reference, flow), reference.span));
-        }
-        points.slots[index].inputs = inputs;
-        if let (Some(flow), Role::Operator) = (flow, step.spec.role) {
-            above = Some((flow, index));
-        }
+    Spans {
+        nodes: nodes.collect(),
+        cameras: cameras.collect(),
+        models: models.collect(),
+        zones,
     }
-}
-
-fn unused(reader: &mut Reader, unread: &Named, instead: &Named) {
-    reader.report(
-        Diagnostic::warning(code::UNUSED_FROM, format!("nothing reads `{}`", unread.value))
-            .label(unread.span, "the flow's")
-            .label(instead.span, "its first line reads this instead"),
-    );
-}
-
-fn no_upstream(reader: &mut Reader, graph: &Graph, flow: usize, kind: &Named) {
-    let groups: Vec<&str> = graph.groups.iter().map(|group| group.name.value.as_str()).collect();
-    let help = match groups.as_slice() {
-        [] => "write `flow NAME from=GROUP`".to_owned(),
-        groups => format!("write `flow {} from={}`", graph.flows[flow].name.value, groups[0]),
-    };
-    reader.report(
-        Diagnostic::error(code::NO_INPUT, format!("`{}` reads nothing", kind.value)).label(kind.span, "nothing feeds this").help(help),
-    );
 }
 
 fn wanted(port: &PortSpec) -> String {
@@ -194,8 +182,17 @@ impl Lower<'_, '_, '_> {
                 known &= !matches!(step.spec.role, Role::Query);
                 self.wrong_rows(reader, slot, spec, source, &rows, *span);
             }
-            let align = if *port == 0 { Align::Frame } else { step.align.map(|align| align.value).unwrap_or_default() };
-            inputs.push(InputPlan { port: spec.name.clone(), origin: self.origin(source), align, rows });
+            let align = if *port == 0 {
+                Align::Frame
+            } else {
+                step.align.map(|align| align.value).unwrap_or_default()
+            };
+            inputs.push(InputPlan {
+                port: spec.name.clone(),
+                origin: self.origin(source),
+                align,
+                rows,
+            });
         }
         let params = reader.complete(&step.spec.params, &[&step.given], &step.kind.value, step.span);
         let overrides = self.overrides(reader, slot, &cameras, known);
@@ -209,7 +206,10 @@ impl Lower<'_, '_, '_> {
             (None, Some(_)) => None,
             (None, None) => output_of(step.spec, &params),
         };
-        self.emitted[index] = Some(Emitted { rows: output.clone(), cameras: cameras.clone() });
+        self.emitted[index] = Some(Emitted {
+            rows: output.clone(),
+            cameras: cameras.clone(),
+        });
         let mut node = NodePlan {
             name: slot.name.clone(),
             kind: step.spec.kind.clone(),
@@ -230,7 +230,7 @@ impl Lower<'_, '_, '_> {
 
     fn origin(&self, source: &Source) -> Origin {
         match source {
-            Source::Group(group) => Origin::Group(self.graph.groups[*group].name.value.clone()),
+            Source::Group(group) => Origin::Group(self.declared.graph.groups[*group].name.value.clone()),
             Source::Slot(slot) => Origin::Node(self.place[*slot]),
             Source::Errors(slot) => Origin::ErrorsOf(self.place[*slot]),
             Source::AllErrors => Origin::AllErrors,
@@ -239,7 +239,7 @@ impl Lower<'_, '_, '_> {
 
     fn name_of(&self, source: &Source) -> String {
         match source {
-            Source::Group(group) => self.graph.groups[*group].name.value.clone(),
+            Source::Group(group) => self.declared.graph.groups[*group].name.value.clone(),
             Source::Slot(slot) => self.points.slots[*slot].name.clone(),
             Source::Errors(slot) => format!("{}.errors", self.points.slots[*slot].name),
             Source::AllErrors => "*.errors".into(),
@@ -250,13 +250,29 @@ impl Lower<'_, '_, '_> {
         let of_slot = |slot: usize| self.emitted[slot].clone().expect("nodes are made in topological order");
         match source {
             Source::Slot(slot) => of_slot(*slot),
-            Source::Errors(slot) => Emitted { rows: Some(RowKind::Error), cameras: of_slot(*slot).cameras },
-            Source::AllErrors => Emitted { rows: Some(RowKind::Error), cameras: (0..self.cameras.len()).collect() },
+            Source::Errors(slot) => Emitted {
+                rows: Some(RowKind::Error),
+                cameras: of_slot(*slot).cameras,
+            },
+            Source::AllErrors => Emitted {
+                rows: Some(RowKind::Error),
+                cameras: (0..self.cameras.len()).collect(),
+            },
             Source::Group(group) => {
-                let cameras = self.graph.groups[*group].cameras.clone();
-                let Some(first) = cameras.first().map(|camera| &self.cameras[*camera]) else { return Emitted { rows: None, cameras } };
-                let other = cameras.iter().map(|camera| (*camera, &self.cameras[*camera])).find(|(_, camera)| camera.output != first.output);
-                let Some((other_index, other)) = other else { return Emitted { rows: Some(first.output.clone()), cameras } };
+                let cameras = self.declared.graph.groups[*group].cameras.clone();
+                let Some(first) = cameras.first().map(|camera| &self.cameras[*camera]) else {
+                    return Emitted { rows: None, cameras };
+                };
+                let other = cameras
+                    .iter()
+                    .map(|camera| (*camera, &self.cameras[*camera]))
+                    .find(|(_, camera)| camera.output != first.output);
+                let Some((other_index, other)) = other else {
+                    return Emitted {
+                        rows: Some(first.output.clone()),
+                        cameras,
+                    };
+                };
                 let message = format!(
                     "the cameras of `{}` emit different rows: `{}` {}, `{}` {}",
                     first.group,
@@ -268,8 +284,8 @@ impl Lower<'_, '_, '_> {
                 reader.report(
                     Diagnostic::error(code::MIXED_GROUP, message)
                         .label(span, "read here")
-                        .label(self.graph.cameras[cameras[0]].name.span, first.output.name())
-                        .label(self.graph.cameras[other_index].name.span, other.output.name())
+                        .label(self.declared.graph.cameras[cameras[0]].name.span, first.output.name())
+                        .label(self.declared.graph.cameras[other_index].name.span, other.output.name())
                         .help("put them into groups of their own"),
                 );
                 Emitted { rows: None, cameras }
@@ -277,13 +293,27 @@ impl Lower<'_, '_, '_> {
         }
     }
 
-    fn wrong_rows(&self, reader: &mut Reader, slot: &Slot, port: &PortSpec, source: &Source, rows: &RowKind, span: Span) {
+    fn wrong_rows(
+        &self,
+        reader: &mut Reader,
+        slot: &Slot,
+        port: &PortSpec,
+        source: &Source,
+        rows: &RowKind,
+        span: Span,
+    ) {
         let wanted = wanted(port);
-        let message = format!("`{}` reads {wanted}, but `{}` emits {}", slot.step.kind.value, self.name_of(source), rows.name());
-        let mut diagnostic = Diagnostic::error(code::WRONG_ROWS, message).label(span, format!("{wanted} are needed here"));
+        let message = format!(
+            "`{}` reads {wanted}, but `{}` emits {}",
+            slot.step.kind.value,
+            self.name_of(source),
+            rows.name()
+        );
+        let mut diagnostic =
+            Diagnostic::error(code::WRONG_ROWS, message).label(span, format!("{wanted} are needed here"));
         let producer = match source {
             Source::Slot(from) => Some(self.points.slots[*from].place()),
-            Source::Group(group) => Some(self.graph.groups[*group].name.span),
+            Source::Group(group) => Some(self.declared.graph.groups[*group].name.span),
             Source::Errors(_) | Source::AllErrors => None,
         };
         if let Some(producer) = producer.filter(|producer| *producer != span) {
@@ -293,7 +323,14 @@ impl Lower<'_, '_, '_> {
             .points
             .slots
             .iter()
-            .filter(|candidate| candidate.step.spec.output.as_ref().is_some_and(|output| port.rows.takes(output)))
+            .filter(|candidate| {
+                candidate
+                    .step
+                    .spec
+                    .output
+                    .as_ref()
+                    .is_some_and(|output| port.rows.takes(output))
+            })
             .map(|candidate| candidate.name.as_str())
             .collect();
         let mut fitting: Vec<&str> = fitting.into_iter().collect();
@@ -305,32 +342,54 @@ impl Lower<'_, '_, '_> {
         reader.report(diagnostic);
     }
 
-    fn same_cameras(&self, reader: &mut Reader, slot: &Slot, port: usize, first: &[usize], other: &[usize], span: Span) {
+    fn same_cameras(
+        &self,
+        reader: &mut Reader,
+        slot: &Slot,
+        port: usize,
+        first: &[usize],
+        other: &[usize],
+        span: Span,
+    ) {
         let has: HashSet<usize> = other.iter().copied().collect();
-        let Some(lacking) = first.iter().find(|camera| !has.contains(camera)) else { return };
+        let Some(lacking) = first.iter().find(|camera| !has.contains(camera)) else {
+            return;
+        };
         let port = &slot.step.spec.inputs[port].name;
         reader.report(
-            Diagnostic::error(code::CAMERAS_DIFFER, format!("`{port}` has nothing from the camera `{}`", self.cameras[*lacking].name))
-                .label(span, "does not cover all cameras of the first input")
-                .help("inputs are matched frame by frame, camera by camera: let both begin at the same group"),
+            Diagnostic::error(
+                code::CAMERAS_DIFFER,
+                format!("`{port}` has nothing from the camera `{}`", self.cameras[*lacking].name),
+            )
+            .label(span, "does not cover all cameras of the first input")
+            .help("inputs are matched frame by frame, camera by camera: let both begin at the same group"),
         );
     }
 
-    fn overrides(&self, reader: &mut Reader, slot: &Slot, cameras: &[usize], known: bool) -> BTreeMap<String, ParamValues> {
+    fn overrides(
+        &self,
+        reader: &mut Reader,
+        slot: &Slot,
+        cameras: &[usize],
+        known: bool,
+    ) -> BTreeMap<String, ParamValues> {
         let mut complete = BTreeMap::new();
         for change in &slot.step.overrides {
             let Named { value: name, span } = &change.camera;
-            match self.names.get(name) {
+            match self.declared.names.get(name) {
                 Some(Thing::Camera(camera)) if !known || cameras.contains(&camera) => {}
                 Some(Thing::Camera(_)) => {
                     reader.report(
-                        Diagnostic::error(code::UNKNOWN_NAME, format!("`{}` does not see the camera `{name}`", slot.name))
-                            .label(*span, "not among its cameras"),
+                        Diagnostic::error(
+                            code::UNKNOWN_NAME,
+                            format!("`{}` does not see the camera `{name}`", slot.name),
+                        )
+                        .label(*span, "not among its cameras"),
                     );
                     continue;
                 }
                 _ => {
-                    let known = self.names.of(|thing| matches!(thing, Thing::Camera(_)));
+                    let known = self.declared.names.of(|thing| matches!(thing, Thing::Camera(_)));
                     reader.report(
                         Diagnostic::error(code::UNKNOWN_NAME, format!("there is no camera `{name}`"))
                             .label(*span, "unknown")
@@ -339,27 +398,60 @@ impl Lower<'_, '_, '_> {
                     continue;
                 }
             }
-            let values = reader.complete(&slot.step.spec.params, &[&slot.step.given, &change.given], &slot.step.kind.value, slot.step.span);
+            let values = reader.complete(
+                &slot.step.spec.params,
+                &[&slot.step.given, &change.given],
+                &slot.step.kind.value,
+                slot.step.span,
+            );
             complete.insert(name.clone(), values);
         }
         complete
     }
 
-    fn references(&self, reader: &mut Reader, slot: &Slot, params: &ParamValues, overrides: &BTreeMap<String, ParamValues>, cameras: &[usize], known: bool) {
+    fn references(
+        &self,
+        reader: &mut Reader,
+        slot: &Slot,
+        params: &ParamValues,
+        overrides: &BTreeMap<String, ParamValues>,
+        cameras: &[usize],
+        known: bool,
+    ) {
         let schema = &slot.step.spec.params;
-        let own: HashSet<usize> = cameras.iter().copied().filter(|camera| overrides.contains_key(&self.cameras[*camera].name)).collect();
+        let own: HashSet<usize> = cameras
+            .iter()
+            .copied()
+            .filter(|camera| overrides.contains_key(&self.cameras[*camera].name))
+            .collect();
         let rest: Vec<usize> = cameras.iter().copied().filter(|camera| !own.contains(camera)).collect();
-        let shared = Scope { owner: &slot.name, span: slot.step.kind.span, cameras: if known { &rest } else { &[] } };
-        references::check(reader, self.graph, self.names, &self.zones, schema, params, &slot.step.given, &shared);
+        let shared = Scope {
+            owner: &slot.name,
+            span: slot.step.kind.span,
+            cameras: if known { &rest } else { &[] },
+            values: params,
+            given: &slot.step.given,
+        };
+        references::check(reader, &self.declared, schema, &shared);
         for change in &slot.step.overrides {
-            let (Some(values), Some(Thing::Camera(camera))) = (overrides.get(&change.camera.value), self.names.get(&change.camera.value)) else {
+            let (Some(values), Some(Thing::Camera(camera))) = (
+                overrides.get(&change.camera.value),
+                self.declared.names.get(&change.camera.value),
+            ) else {
                 continue;
             };
             let single = [camera];
-            let scope = Scope { owner: &slot.name, span: change.camera.span, cameras: &single };
             let mut given = slot.step.given.clone();
             given.0.extend(change.given.0.clone());
-            references::check(reader, self.graph, self.names, &self.zones, schema, values, &given, &scope);
+            let (owner, span) = (slot.name.as_str(), change.camera.span);
+            let scope = Scope {
+                owner,
+                span,
+                cameras: &single,
+                values,
+                given: &given,
+            };
+            references::check(reader, &self.declared, schema, &scope);
         }
     }
 
@@ -377,7 +469,12 @@ impl Lower<'_, '_, '_> {
             query: &'n Option<QueryPlan>,
             models: Vec<(&'n str, &'n ModelPlan)>,
         }
-        let sources: Vec<String> = slot.inputs.iter().filter_map(|(_, source, _)| source.as_ref()).map(|source| self.name_of(source)).collect();
+        let sources: Vec<String> = slot
+            .inputs
+            .iter()
+            .filter_map(|(_, source, _)| source.as_ref())
+            .map(|source| self.name_of(source))
+            .collect();
         let inputs = node.inputs.iter().zip(sources);
         let all = std::iter::once(&node.params).chain(node.overrides.values());
         let models = references::models_of(&slot.step.spec.params, all).into_iter();
@@ -386,11 +483,16 @@ impl Lower<'_, '_, '_> {
             role: node.role,
             params: &node.params,
             overrides: &node.overrides,
-            inputs: inputs.map(|(input, name)| (input.port.as_str(), name, input.align, &input.rows)).collect(),
+            inputs: inputs
+                .map(|(input, name)| (input.port.as_str(), name, input.align, &input.rows))
+                .collect(),
             output: &node.output,
             on_error: node.on_error,
             query: &node.query,
-            models: models.filter_map(|name| self.models.get_key_value(name)).map(|(name, model)| (name.as_str(), model)).collect(),
+            models: models
+                .filter_map(|name| self.models.get_key_value(name))
+                .map(|(name, model)| (name.as_str(), model))
+                .collect(),
         })
     }
 }

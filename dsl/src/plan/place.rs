@@ -32,16 +32,33 @@ pub fn order(reader: &mut Reader, points: &Points) -> Option<(Vec<usize>, Vec<us
         Ok(slots) => slots,
         Err(circle) => {
             let names: Vec<&str> = circle.iter().map(|slot| points.slots[*slot].name.as_str()).collect();
-            report(reader, &names, &circle, &between_slots, "nodes feed each other in a circle", "rows flow one way; break the circle at one of these");
+            report(
+                reader,
+                &names,
+                &circle,
+                &between_slots,
+                "nodes feed each other in a circle",
+                "rows flow one way; break the circle at one of these",
+            );
             return None;
         }
     };
     let fragments = match sorted(points.fragments.len(), &between_fragments) {
         Ok(fragments) => fragments,
         Err(circle) => {
-            let names: Vec<&str> = circle.iter().map(|fragment| points.fragments[*fragment].as_str()).collect();
+            let names: Vec<&str> = circle
+                .iter()
+                .map(|fragment| points.fragments[*fragment].as_str())
+                .collect();
             let help = "a flow is installed and replaced as a whole; move what the others read into a flow of its own";
-            report(reader, &names, &circle, &between_fragments, "flows read each other in a circle", help);
+            report(
+                reader,
+                &names,
+                &circle,
+                &between_fragments,
+                "flows read each other in a circle",
+                help,
+            );
             return None;
         }
     };
@@ -77,8 +94,11 @@ fn sorted(count: usize, edges: &Edges) -> Result<Vec<usize>, Vec<usize>> {
         return Ok(order);
     }
     // Every item left has a feeder that is left: walking back must come round.
-    let feeder: BTreeMap<usize, usize> =
-        edges.keys().filter(|(from, to)| waiting[*from] > 0 && waiting[*to] > 0).map(|(from, to)| (*to, *from)).collect();
+    let feeder: BTreeMap<usize, usize> = edges
+        .keys()
+        .filter(|(from, to)| waiting[*from] > 0 && waiting[*to] > 0)
+        .map(|(from, to)| (*to, *from))
+        .collect();
     let mut walk = vec![*feeder.keys().next().expect("what is left has a feeder")];
     loop {
         let next = feeder[walk.last().expect("the walk has a start")];
@@ -92,7 +112,12 @@ fn sorted(count: usize, edges: &Edges) -> Result<Vec<usize>, Vec<usize>> {
 }
 
 fn report(reader: &mut Reader, names: &[&str], circle: &[usize], edges: &Edges, what: &str, help: &str) {
-    let route = names.iter().chain(names.first()).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" -> ");
+    let route = names
+        .iter()
+        .chain(names.first())
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(" -> ");
     let mut diagnostic = Diagnostic::error(code::CYCLE, format!("{what}: {route}")).help(help);
     for (position, to) in circle.iter().enumerate() {
         let from = circle[(position + circle.len() - 1) % circle.len()];

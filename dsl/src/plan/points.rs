@@ -73,7 +73,11 @@ impl<'g, 'a> Points<'g, 'a> {
             points.push(query.name.value.clone(), &query.step, Some(query), None);
         }
         for step in &graph.sinks {
-            let block = if step.spec.role == Role::Write { "write" } else { "publish" };
+            let block = if step.spec.role == Role::Write {
+                "write"
+            } else {
+                "publish"
+            };
             points.fragments.push(String::new());
             points.add(reader, names, block, step, None);
             let name = points.slots.last().map(|slot| slot.name.clone()).unwrap_or_default();
@@ -84,11 +88,21 @@ impl<'g, 'a> Points<'g, 'a> {
 
     fn push(&mut self, name: String, step: &'g Step<'a>, query: Option<&'g Query<'a>>, flow: Option<usize>) {
         let fragment = self.fragments.len() - 1;
-        self.slots.push(Slot { name, step, query, fragment, flow, inputs: Vec::new() });
+        self.slots.push(Slot {
+            name,
+            step,
+            query,
+            fragment,
+            flow,
+            inputs: Vec::new(),
+        });
     }
 
     fn add(&mut self, reader: &mut Reader, names: &Names, owner: &str, step: &'g Step<'a>, flow: Option<usize>) {
-        let own = step.alias.as_ref().map_or(step.kind.value.as_str(), |alias| alias.value.as_str());
+        let own = step
+            .alias
+            .as_ref()
+            .map_or(step.kind.value.as_str(), |alias| alias.value.as_str());
         let mut name = format!("{owner}.{own}");
         let slot = self.slots.len();
         match (self.by_name.get(&name), &step.alias) {
@@ -101,14 +115,19 @@ impl<'g, 'a> Points<'g, 'a> {
                 );
             }
             (Some(_), None) => {
-                let free = (2..).map(|number| format!("{name}.{number}")).find(|name| !self.by_name.contains_key(name));
+                let free = (2..)
+                    .map(|number| format!("{name}.{number}"))
+                    .find(|name| !self.by_name.contains_key(name));
                 name = free.expect("numbers do not end");
             }
             (None, Some(alias)) if flow.is_some() => {
                 if let Some(thing) = names.get(&alias.value) {
                     reader.report(
-                        Diagnostic::error(code::DUPLICATE_NAME, format!("`{}` is already the name of {}", alias.value, thing.noun()))
-                            .label(alias.span, "inside the flow both would be meant"),
+                        Diagnostic::error(
+                            code::DUPLICATE_NAME,
+                            format!("`{}` is already the name of {}", alias.value, thing.noun()),
+                        )
+                        .label(alias.span, "inside the flow both would be meant"),
                     );
                 }
             }
@@ -129,7 +148,14 @@ impl<'g, 'a> Points<'g, 'a> {
     }
 
     /// What a reference means; says so when it means nothing.
-    pub fn resolve(&self, reader: &mut Reader, graph: &Graph, names: &Names, reference: &Named, flow: Option<usize>) -> Option<Source> {
+    pub fn resolve(
+        &self,
+        reader: &mut Reader,
+        graph: &Graph,
+        names: &Names,
+        reference: &Named,
+        flow: Option<usize>,
+    ) -> Option<Source> {
         let text = reference.value.as_str();
         if text == "*.errors" {
             return Some(Source::AllErrors);
@@ -149,20 +175,28 @@ impl<'g, 'a> Points<'g, 'a> {
             Some(Thing::Group(group)) => return Some(Source::Group(group)),
             Some(thing) => {
                 let help = match thing {
-                    Thing::Camera(camera) => format!("flows read groups: `{}`", graph.groups[graph.cameras[camera].group].name.value),
+                    Thing::Camera(camera) => format!(
+                        "flows read groups: `{}`",
+                        graph.groups[graph.cameras[camera].group].name.value
+                    ),
                     Thing::Flow(_) => "the flow has no operator whose rows could be read".into(),
                     _ => "groups, flows, points of flows and queries emit rows".into(),
                 };
                 let message = format!("`{text}` is {}, from which nothing can be read", thing.noun());
-                reader.report(Diagnostic::error(code::UNKNOWN_NAME, message).label(reference.span, "not a source of rows").help(help));
+                reader.report(
+                    Diagnostic::error(code::UNKNOWN_NAME, message)
+                        .label(reference.span, "not a source of rows")
+                        .help(help),
+                );
                 return None;
             }
             None => {}
         }
-        if let Some(stem) = text.strip_suffix(".errors") {
-            if let Some(slot) = self.point(graph, names, stem, flow) {
-                return Some(Source::Errors(slot));
-            }
+        let emitter = text
+            .strip_suffix(".errors")
+            .and_then(|stem| self.point(graph, names, stem, flow));
+        if let Some(slot) = emitter {
+            return Some(Source::Errors(slot));
         }
         self.unknown(reader, graph, names, reference, flow);
         None
@@ -172,13 +206,21 @@ impl<'g, 'a> Points<'g, 'a> {
         let text = reference.value.as_str();
         let mut known = names.of(|thing| matches!(thing, Thing::Group(_) | Thing::Flow(_) | Thing::Query(_)));
         let sink = |slot: &&Slot| !matches!(slot.step.spec.role, Role::Write | Role::Publish);
-        known.extend(self.slots.iter().filter(sink).filter(|slot| slot.query.is_none()).map(|slot| slot.name.as_str()));
+        known.extend(
+            self.slots
+                .iter()
+                .filter(sink)
+                .filter(|slot| slot.query.is_none())
+                .map(|slot| slot.name.as_str()),
+        );
         if let Some(flow) = flow {
             let prefix = format!("{}.", graph.flows[flow].name.value);
             let own = self.slots.iter().filter(|slot| slot.flow == Some(flow));
             known.extend(own.filter_map(|slot| slot.name.strip_prefix(&prefix)));
         }
-        let within = text.split_once('.').filter(|(head, _)| matches!(names.get(head), Some(Thing::Flow(_))));
+        let within = text
+            .split_once('.')
+            .filter(|(head, _)| matches!(names.get(head), Some(Thing::Flow(_))));
         let help = match (suggest::nearest(text, known.iter().copied()), within) {
             (None, Some((head, _))) => {
                 let prefix = format!("{head}.");

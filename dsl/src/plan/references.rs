@@ -1,6 +1,6 @@
 //! Names in parameters: models, cameras, polygons and lines that must be declared.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Shape, ZonePlan};
 use crate::diagnostic::{Diagnostic, code};
@@ -18,14 +18,28 @@ pub struct Zones<'z> {
     by_name: HashMap<&'z str, Vec<usize>>,
 }
 
-/// The cameras for which a node's parameters hold.
+/// What names may refer to.
+pub struct Declared<'d, 'a> {
+    /// The graph.
+    pub graph: &'d Graph<'a>,
+    /// Its one namespace.
+    pub names: &'d Names,
+    /// Its polygons and lines.
+    pub zones: Zones<'d>,
+}
+
+/// A node's parameters and the cameras for which they hold.
 pub struct Scope<'s> {
     /// The node's name.
     pub owner: &'s str,
     /// Where it stands.
     pub span: Span,
-    /// Cameras without parameters of their own.
+    /// The cameras.
     pub cameras: &'s [usize],
+    /// The parameters.
+    pub values: &'s ParamValues,
+    /// Where they were given.
+    pub given: &'s Given,
 }
 
 impl<'z> Zones<'z> {
@@ -38,37 +52,54 @@ impl<'z> Zones<'z> {
     }
 
     fn names(&self, lines: bool) -> Vec<&str> {
-        let of_kind = self.plans.iter().filter(|zone| matches!(zone.shape, Shape::Line { .. }) == lines);
-        of_kind.map(|zone| zone.name.as_str()).collect::<BTreeSet<_>>().into_iter().collect()
+        let of_kind = self
+            .plans
+            .iter()
+            .filter(|zone| matches!(zone.shape, Shape::Line { .. }) == lines);
+        of_kind
+            .map(|zone| zone.name.as_str())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect()
     }
 }
 
 /// Checks the references among a node's parameters for the cameras of `scope`.
-pub fn check(reader: &mut Reader, graph: &Graph, names: &Names, zones: &Zones, schema: &ParamsSchema, values: &ParamValues, given: &Given, scope: &Scope) {
+pub fn check(reader: &mut Reader, declared: &Declared, schema: &ParamsSchema, scope: &Scope) {
     for spec in &schema.params {
-        let kind = match &spec.ty {
-            ParamType::Ref(kind) => *kind,
-            ParamType::List(item) => match **item {
-                ParamType::Ref(kind) => kind,
-                _ => continue,
-            },
-            _ => continue,
-        };
-        let place = given.0.get(&spec.name).map(|value| value.span);
-        let texts: Vec<&str> = match values.get(&spec.name) {
-            Some(Value::Text(text)) => vec![text],
-            Some(Value::List(list)) => list.iter().filter_map(|value| if let Value::Text(text) = value { Some(text.as_str()) } else { None }).collect(),
-            _ => continue,
-        };
-        for text in texts {
+        let Some(kind) = referent(&spec.ty) else { continue };
+        let place = scope.given.0.get(&spec.name).map(|value| value.span);
+        for text in scope.values.get(&spec.name).map(texts).unwrap_or_default() {
             let span = place.map_or(scope.span, |place| within(reader.source.slice(place), text, place));
             match kind {
-                RefKind::Model => declared(reader, names, text, span, "model", |thing| matches!(thing, Thing::Model(_))),
-                RefKind::Camera => declared(reader, names, text, span, "camera", |thing| matches!(thing, Thing::Camera(_))),
-                RefKind::Zone => zone(reader, graph, zones, text, span, false, scope),
-                RefKind::Line => zone(reader, graph, zones, text, span, true, scope),
+                RefKind::Model => must_be(reader, declared.names, text, span, "model", |thing| {
+                    matches!(thing, Thing::Model(_))
+                }),
+                RefKind::Camera => must_be(reader, declared.names, text, span, "camera", |thing| {
+                    matches!(thing, Thing::Camera(_))
+                }),
+                RefKind::Zone => zone(reader, declared, text, span, false, scope),
+                RefKind::Line => zone(reader, declared, text, span, true, scope),
             }
         }
+    }
+}
+
+/// What a parameter refers to, alone or in a list.
+fn referent(ty: &ParamType) -> Option<RefKind> {
+    match ty {
+        ParamType::Ref(kind) => Some(*kind),
+        ParamType::List(item) => referent(item),
+        _ => None,
+    }
+}
+
+/// The names in a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Text(text) => vec![text],
+        Value::List(list) => list.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -84,34 +115,49 @@ fn within(written: &str, name: &str, place: Span) -> Span {
     }
 }
 
-fn declared(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &str, fits: impl Fn(Thing) -> bool) {
+fn must_be(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &str, fits: impl Fn(Thing) -> bool) {
     let help = match names.get(text) {
         Some(thing) if fits(thing) => return,
         Some(thing) => Some(format!("it is {}", thing.noun())),
         None => suggest::help(text, &format!("{what}s"), names.of(fits)),
     };
     let help = help.or_else(|| (what == "model").then(|| format!("declare it: `model {text} \"path.onnx\"`")));
-    reader.report(Diagnostic::error(code::UNKNOWN_NAME, format!("there is no {what} `{text}`")).label(span, "unknown").maybe_help(help));
+    reader.report(
+        Diagnostic::error(code::UNKNOWN_NAME, format!("there is no {what} `{text}`"))
+            .label(span, "unknown")
+            .maybe_help(help),
+    );
 }
 
-fn zone(reader: &mut Reader, graph: &Graph, zones: &Zones, text: &str, span: Span, line: bool, scope: &Scope) {
+fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, line: bool, scope: &Scope) {
+    let Declared { graph, zones, .. } = declared;
     let (what, other) = if line { ("line", "polygon") } else { ("polygon", "line") };
     let known = zones.by_name.get(text).map(Vec::as_slice).unwrap_or_default();
-    let of_kind: Vec<&ZonePlan> =
-        known.iter().map(|index| &zones.plans[*index]).filter(|zone| matches!(zone.shape, Shape::Line { .. }) == line).collect();
+    let of_kind: Vec<&ZonePlan> = known
+        .iter()
+        .map(|index| &zones.plans[*index])
+        .filter(|zone| matches!(zone.shape, Shape::Line { .. }) == line)
+        .collect();
     if of_kind.is_empty() {
         let help = if known.is_empty() {
-            suggest::help(text, &format!("{what}s"), zones.names(line)).or_else(|| Some("declare it in a `zones` block".into()))
+            suggest::help(text, &format!("{what}s"), zones.names(line))
+                .or_else(|| Some("declare it in a `zones` block".into()))
         } else {
             Some(format!("it is a {other}"))
         };
         return reader.report(
-            Diagnostic::error(code::UNKNOWN_NAME, format!("there is no {what} `{text}`")).label(span, "unknown").maybe_help(help),
+            Diagnostic::error(code::UNKNOWN_NAME, format!("there is no {what} `{text}`"))
+                .label(span, "unknown")
+                .maybe_help(help),
         );
     }
     let covered: BTreeSet<usize> = of_kind.iter().flat_map(|zone| zone.cameras.iter().copied()).collect();
-    let missing: Vec<&str> =
-        scope.cameras.iter().filter(|camera| !covered.contains(camera)).map(|camera| graph.cameras[*camera].name.value.as_str()).collect();
+    let missing: Vec<&str> = scope
+        .cameras
+        .iter()
+        .filter(|camera| !covered.contains(camera))
+        .map(|camera| graph.cameras[*camera].name.value.as_str())
+        .collect();
     if missing.is_empty() || covered.is_empty() {
         return;
     }
@@ -119,34 +165,36 @@ fn zone(reader: &mut Reader, graph: &Graph, zones: &Zones, text: &str, span: Spa
         [.., _, _, _, _, _] => format!("{} and {} more", missing[..3].join(", "), missing.len() - 3),
         few => few.join(", "),
     };
-    let has: Vec<&str> = covered.iter().take(4).map(|camera| graph.cameras[*camera].name.value.as_str()).collect();
+    let has: Vec<&str> = covered
+        .iter()
+        .take(4)
+        .map(|camera| graph.cameras[*camera].name.value.as_str())
+        .collect();
     if missing.len() == scope.cameras.len() {
         return reader.report(
-            Diagnostic::error(code::UNKNOWN_NAME, format!("no camera of `{}` has the {what} `{text}`", scope.owner))
-                .label(span, "on none of its pictures")
-                .help(format!("it lies on {}; its cameras are {few}", has.join(", "))),
+            Diagnostic::error(
+                code::UNKNOWN_NAME,
+                format!("no camera of `{}` has the {what} `{text}`", scope.owner),
+            )
+            .label(span, "on none of its pictures")
+            .help(format!("it lies on {}; its cameras are {few}", has.join(", "))),
         );
     }
     reader.report(
-        Diagnostic::warning(code::ZONE_NOT_EVERYWHERE, format!("the {what} `{text}` does not lie on every picture"))
-            .label(span, format!("not on {few}"))
-            .help(format!("for these cameras `{}` never sees it", scope.owner)),
+        Diagnostic::warning(
+            code::ZONE_NOT_EVERYWHERE,
+            format!("the {what} `{text}` does not lie on every picture"),
+        )
+        .label(span, format!("not on {few}"))
+        .help(format!("for these cameras `{}` never sees it", scope.owner)),
     );
 }
 
 /// Models that the references of a node's parameters name.
 pub fn models_of<'p>(schema: &ParamsSchema, all: impl Iterator<Item = &'p ParamValues>) -> BTreeSet<&'p str> {
-    let is_model = |ty: &ParamType| *ty == ParamType::Ref(RefKind::Model) || *ty == ParamType::List(Box::new(ParamType::Ref(RefKind::Model)));
-    let params: BTreeMap<&str, ()> =
-        schema.params.iter().filter(|spec| is_model(&spec.ty)).map(|spec| (spec.name.as_str(), ())).collect();
-    let values = all.flat_map(|values| values.iter()).filter(|(name, _)| params.contains_key(name.as_str()));
-    let mut models = BTreeSet::new();
-    for (_, value) in values {
-        match value {
-            Value::Text(name) => models.extend([name.as_str()]),
-            Value::List(list) => models.extend(list.iter().filter_map(|value| if let Value::Text(name) = value { Some(name.as_str()) } else { None })),
-            _ => {}
-        }
-    }
-    models
+    let is_model = |name: &String| schema.get(name).and_then(|spec| referent(&spec.ty)) == Some(RefKind::Model);
+    all.flatten()
+        .filter(|(name, _)| is_model(name))
+        .flat_map(|(_, value)| texts(value))
+        .collect()
 }

@@ -19,11 +19,21 @@ pub fn check(reader: &mut Reader, points: &Points) {
         if !matches!(step.spec.role, Role::Write | Role::Publish) {
             continue;
         }
-        let targets = step.spec.params.params.iter().filter(|spec| spec.positional && matches!(spec.ty, ParamType::Path | ParamType::Template));
+        let targets = step
+            .spec
+            .params
+            .params
+            .iter()
+            .filter(|spec| spec.positional && matches!(spec.ty, ParamType::Path | ParamType::Template));
         for spec in targets {
-            let Some(given) = step.given.0.get(&spec.name) else { continue };
+            let Some(given) = step.given.0.get(&spec.name) else {
+                continue;
+            };
             let Value::Text(path) = &given.value else { continue };
-            let plain: PathBuf = Path::new(path).components().filter(|part| *part != Component::CurDir).collect();
+            let plain: PathBuf = Path::new(path)
+                .components()
+                .filter(|part| *part != Component::CurDir)
+                .collect();
             match taken.get(&(step.spec.role == Role::Write, plain.clone())) {
                 Some(first) => reader.report(
                     Diagnostic::error(code::SAME_TARGET, format!("two sinks write to `{path}`"))

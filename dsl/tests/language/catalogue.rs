@@ -178,11 +178,21 @@ impl Catalogue for TestCatalogue {
 }
 
 fn port(name: &str, rows: PortRows) -> PortSpec {
-    PortSpec { name: name.into(), rows }
+    PortSpec {
+        name: name.into(),
+        rows,
+    }
 }
 
 fn operator<P: Params>(kind: &str, role: Role, inputs: Vec<PortSpec>, output: Option<RowKind>) -> OperatorSpec {
-    OperatorSpec { kind: kind.into(), role, params: P::schema(), inputs, output, output_by: None }
+    OperatorSpec {
+        kind: kind.into(),
+        role,
+        params: P::schema(),
+        inputs,
+        output,
+        output_by: None,
+    }
 }
 
 pub static CATALOGUE: LazyLock<TestCatalogue> = LazyLock::new(|| {
@@ -191,8 +201,14 @@ pub static CATALOGUE: LazyLock<TestCatalogue> = LazyLock::new(|| {
     let of = |name: &str, kind: RowKind| vec![port(name, PortRows::Only(kind))];
     let (role, inputs, output) = source(Frame);
     let mut rows = operator::<Rows>("rows", role, inputs.clone(), Some(Detection));
-    rows.output_by = Some(("type".into(), vec![("detection".into(), Detection), ("track".into(), Tracks)]));
-    let draw_inputs = vec![port("frames", PortRows::Only(Frame)), port("tracks", PortRows::Only(Tracks))];
+    rows.output_by = Some((
+        "type".into(),
+        vec![("detection".into(), Detection), ("track".into(), Tracks)],
+    ));
+    let draw_inputs = vec![
+        port("frames", PortRows::Only(Frame)),
+        port("tracks", PortRows::Only(Tracks)),
+    ];
     let any = || vec![port("rows", PortRows::AnyRows)];
     TestCatalogue {
         operators: vec![

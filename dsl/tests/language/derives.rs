@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use flowrun_dsl::params::{Change, Choice, ParamSpec, ParamType, ParamValues, Params, RefKind, Ref, Zone};
+use flowrun_dsl::params::{Change, Choice, ParamSpec, ParamType, ParamValues, Params, Ref, RefKind, Zone};
 use flowrun_dsl::schema::{Cell, Column, ColumnType, Row};
 use flowrun_dsl::value::Value;
 
@@ -45,7 +45,10 @@ struct HeatCell {
 }
 
 fn spec(name: &str) -> ParamSpec {
-    Everything::schema().get(name).cloned().unwrap_or_else(|| panic!("no parameter {name}"))
+    Everything::schema()
+        .get(name)
+        .cloned()
+        .unwrap_or_else(|| panic!("no parameter {name}"))
 }
 
 #[test]
@@ -56,13 +59,25 @@ fn fields_become_parameters() {
     assert_eq!(names, ["path", "share", "way-of-doing", "zones", "span", "type"]);
     assert!(spec("path").positional && spec("path").change == Change::Kept && spec("path").default.is_none());
     let share = spec("share");
-    assert_eq!((share.min, share.max, share.change, share.default), (Some(0.0), Some(1.0), Change::Live, Some(Value::Float(0.5))));
+    assert_eq!(
+        (share.min, share.max, share.change, share.default),
+        (Some(0.0), Some(1.0), Change::Live, Some(Value::Float(0.5)))
+    );
     let way = spec("way-of-doing");
-    assert_eq!((way.change, way.default), (Change::Reset, Some(Value::Text("round-robin".into()))));
+    assert_eq!(
+        (way.change, way.default),
+        (Change::Reset, Some(Value::Text("round-robin".into())))
+    );
     assert_eq!(way.ty, ParamType::Choice(vec!["round-robin".into(), "fixed".into()]));
-    assert_eq!(spec("zones").ty, ParamType::List(Box::new(ParamType::Ref(RefKind::Zone))));
+    assert_eq!(
+        spec("zones").ty,
+        ParamType::List(Box::new(ParamType::Ref(RefKind::Zone)))
+    );
     assert!(spec("span").optional && spec("span").ty == ParamType::Duration && !spec("zones").optional);
-    assert_eq!((spec("type").ty, spec("type").doc.as_str()), (ParamType::Int, "A word of Rust."));
+    assert_eq!(
+        (spec("type").ty, spec("type").doc.as_str()),
+        (ParamType::Int, "A word of Rust.")
+    );
 }
 
 #[test]
@@ -85,25 +100,55 @@ fn values_become_fields() {
     };
     assert_eq!(read, expected);
     values.insert("type".into(), Value::Int(-1));
-    assert_eq!(Everything::from_values(&values).unwrap_err().to_string(), "parameter `type`: -1 is out of range");
+    assert_eq!(
+        Everything::from_values(&values).unwrap_err().to_string(),
+        "parameter `type`: -1 is out of range"
+    );
     values.remove("share");
-    assert_eq!(Everything::from_values(&values).unwrap_err().to_string(), "parameter `share`: is required");
+    assert_eq!(
+        Everything::from_values(&values).unwrap_err().to_string(),
+        "parameter `share`: is required"
+    );
     values.insert("share".into(), Value::Float(0.0));
     values.insert("way-of-doing".into(), Value::Text("sideways".into()));
     let error = Everything::from_values(&values).unwrap_err().to_string();
-    assert_eq!(error, "parameter `way-of-doing`: `sideways` is none of round-robin, fixed");
+    assert_eq!(
+        error,
+        "parameter `way-of-doing`: `sideways` is none of round-robin, fixed"
+    );
 }
 
 #[test]
 fn rows_go_to_cells_and_back() {
     let schema = HeatCell::schema();
     assert_eq!(schema.name, "heat-cell");
-    assert_eq!(schema.columns[0], Column { name: "column".into(), ty: ColumnType::Int });
+    assert_eq!(
+        schema.columns[0],
+        Column {
+            name: "column".into(),
+            ty: ColumnType::Int
+        }
+    );
     assert_eq!(schema.columns[3].ty, ColumnType::Duration);
-    let row = HeatCell { column: 3, heat: 0.5, name: "a".into(), since: Duration::from_millis(5), hot: true };
+    let row = HeatCell {
+        column: 3,
+        heat: 0.5,
+        name: "a".into(),
+        since: Duration::from_millis(5),
+        hot: true,
+    };
     let cells = row.to_cells();
     assert_eq!(cells[3], Cell::Duration(5_000_000));
     assert_eq!(HeatCell::from_cells(&cells), Some(row));
     assert_eq!(HeatCell::from_cells(&cells[..4]), None);
-    assert_eq!(HeatCell::from_cells(&[Cell::Int(-1), cells[1].clone(), cells[2].clone(), cells[3].clone(), cells[4].clone()]), None);
+    assert_eq!(
+        HeatCell::from_cells(&[
+            Cell::Int(-1),
+            cells[1].clone(),
+            cells[2].clone(),
+            cells[3].clone(),
+            cells[4].clone()
+        ]),
+        None
+    );
 }

@@ -1248,13 +1248,3 @@ fn too_deep() {
          |                                                                                                                                                   ^ one too deep
     ");
 }
-
-#[test]
-fn commented_out_too_deep() {
-    assert_snapshot!(findings(r#"/- a { /- b { /- c { /- d { /- e {}}}}}"#), @r"
-    error[flowrun::too-deep]: blocks commented out by `/-` stand more than 4 deep in one another
-       1 | /- a { /- b { /- c { /- d { /- e {}}}}}
-         |                                  ^ one too deep
-         = comment the whole out with /* */
-    ");
-}

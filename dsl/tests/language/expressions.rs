@@ -55,7 +55,12 @@ fn conditions_hold_or_not_or_are_unknown() {
     ] {
         assert_eq!(eval(text), Cell::Bool(true), "{text}");
     }
-    for text in ["phase = 'open' and false", "zone <> 'box'", "dwell not between '1s' and '1m'", "null is not null"] {
+    for text in [
+        "phase = 'open' and false",
+        "zone <> 'box'",
+        "dwell not between '1s' and '1m'",
+        "null is not null",
+    ] {
         assert_eq!(eval(text), Cell::Bool(false), "{text}");
     }
     for text in [
@@ -78,33 +83,73 @@ fn conditions_hold_or_not_or_are_unknown() {
 
 #[test]
 fn every_column_may_be_named() {
-    let schema = Schema { name: "of-mine".into(), columns: vec![Column { name: "Speed".into(), ty: ColumnType::Float }] };
-    let kinds = [RowKind::Detection, RowKind::Track, RowKind::Visit, RowKind::Crossing, RowKind::Error, RowKind::Table(schema)];
+    let schema = Schema {
+        name: "of-mine".into(),
+        columns: vec![Column {
+            name: "Speed".into(),
+            ty: ColumnType::Float,
+        }],
+    };
+    let kinds = [
+        RowKind::Detection,
+        RowKind::Track,
+        RowKind::Visit,
+        RowKind::Crossing,
+        RowKind::Error,
+        RowKind::Table(schema),
+    ];
     for kind in kinds {
         let columns = columns_seen(&kind);
         for (index, column) in columns.iter().enumerate() {
             let text = format!("{} is null or {} = {}", column.name, column.name, column.name);
-            let parsed = parse_filter(&Quoted::alone(&text), &columns).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            let parsed =
+                parse_filter(&Quoted::alone(&text), &columns).unwrap_or_else(|error| panic!("{text}: {error:?}"));
             let Expr::Any(parts) = parsed else { panic!("{text}") };
-            assert_eq!(parts[0], Expr::IsNull { value: Box::new(Expr::Column(index)), negated: false });
+            assert_eq!(
+                parts[0],
+                Expr::IsNull {
+                    value: Box::new(Expr::Column(index)),
+                    negated: false
+                }
+            );
         }
     }
 }
 
 #[test]
 fn own_columns_hide_common_ones() {
-    let schema = Schema { name: "q".into(), columns: vec![Column { name: "camera".into(), ty: ColumnType::Text }] };
+    let schema = Schema {
+        name: "q".into(),
+        columns: vec![Column {
+            name: "camera".into(),
+            ty: ColumnType::Text,
+        }],
+    };
     let columns = columns_seen(&RowKind::Table(schema));
     let parsed = parse_filter(&Quoted::alone("camera is null"), &columns).unwrap();
-    assert_eq!(parsed, Expr::IsNull { value: Box::new(Expr::Column(3)), negated: false });
+    assert_eq!(
+        parsed,
+        Expr::IsNull {
+            value: Box::new(Expr::Column(3)),
+            negated: false
+        }
+    );
 }
 
 #[test]
 fn aggregates_have_the_type_of_their_argument() {
-    let of = |text: &str| parse_aggregate(&Quoted::alone(text), &visits()).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+    let of = |text: &str| {
+        parse_aggregate(&Quoted::alone(text), &visits()).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+    };
     assert_eq!(of("count(*)"), (Aggregate::Count, ColumnType::Int));
-    assert_eq!(of("COUNT(DISTINCT track)"), (Aggregate::CountDistinct(Expr::Column(3)), ColumnType::Int));
-    assert_eq!(of("max(dwell)"), (Aggregate::Max(Expr::Column(8)), ColumnType::Duration));
+    assert_eq!(
+        of("COUNT(DISTINCT track)"),
+        (Aggregate::CountDistinct(Expr::Column(3)), ColumnType::Int)
+    );
+    assert_eq!(
+        of("max(dwell)"),
+        (Aggregate::Max(Expr::Column(8)), ColumnType::Duration)
+    );
     assert_eq!(of("min(entered)").1, ColumnType::Time);
     assert_eq!(of("avg(track)").1, ColumnType::Float);
     assert_eq!(of("avg(dwell)").1, ColumnType::Duration);
@@ -115,11 +160,20 @@ fn aggregates_have_the_type_of_their_argument() {
 fn long_chains_are_flat_and_deep_nesting_is_refused() {
     let chain = vec!["track = 7"; 200].join(" and ");
     assert_eq!(eval(&chain), Cell::Bool(true));
-    for deep in [format!("{}true{}", "(".repeat(500), ")".repeat(500)), format!("{}true", "not ".repeat(500)), vec!["1"; 500].join("+") + " > 1"] {
+    for deep in [
+        format!("{}true{}", "(".repeat(500), ")".repeat(500)),
+        format!("{}true", "not ".repeat(500)),
+        vec!["1"; 500].join("+") + " > 1",
+    ] {
         assert!(parse_filter(&Quoted::alone(&deep), &visits()).is_err());
     }
     let long = format!("class = '{}'", "x".repeat(5_000));
-    assert!(parse_filter(&Quoted::alone(&long), &visits()).unwrap_err().message.contains("at most"));
+    assert!(
+        parse_filter(&Quoted::alone(&long), &visits())
+            .unwrap_err()
+            .message
+            .contains("at most")
+    );
 }
 
 #[test]
@@ -136,9 +190,62 @@ fn what_is_printed_reads_back_the_same() {
 
 fn words() -> impl Strategy<Value = String> {
     let word = prop::sample::select(vec![
-        "class", "dwell", "track", "time", "entered", "zone", "score", "and", "or", "not", "(", ")", "=", "<>", "<", ">=", "+", "-", "*", "/", "in",
-        "between", "is", "null", "like", "'5s'", "'a%'", "5", "2.5", "9223372036854775807", "1e300", "case", "when", "then", "else", "end", ",", "true",
-        "count", "distinct", "max", "--", "/*", "'", "\"", "é", "::", "[", "{", "$1", "@x", "interval", "date '2020-01-01'", "select", "x'ab'", ";",
+        "class",
+        "dwell",
+        "track",
+        "time",
+        "entered",
+        "zone",
+        "score",
+        "and",
+        "or",
+        "not",
+        "(",
+        ")",
+        "=",
+        "<>",
+        "<",
+        ">=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "in",
+        "between",
+        "is",
+        "null",
+        "like",
+        "'5s'",
+        "'a%'",
+        "5",
+        "2.5",
+        "9223372036854775807",
+        "1e300",
+        "case",
+        "when",
+        "then",
+        "else",
+        "end",
+        ",",
+        "true",
+        "count",
+        "distinct",
+        "max",
+        "--",
+        "/*",
+        "'",
+        "\"",
+        "é",
+        "::",
+        "[",
+        "{",
+        "$1",
+        "@x",
+        "interval",
+        "date '2020-01-01'",
+        "select",
+        "x'ab'",
+        ";",
     ]);
     prop::collection::vec(word, 0..14).prop_map(|words| words.join(" "))
 }

@@ -5,11 +5,6 @@ use std::path::{Path, PathBuf};
 use flowrun_dsl::SourceFile;
 use flowrun_dsl::diagnostic::code;
 
-/// Where the parser differs from the suite: what it accepts, and what it rejects.
-const ACCEPTED: [&str; 2] = ["multiline_raw_string_single_line_err_fail", "unicode_delete_fail"];
-const REJECTED: [&str; 3] =
-    ["zero_space_before_slashdash_arg", "zero_space_before_slashdash_children", "zero_space_before_slashdash_prop"];
-
 fn data() -> Option<PathBuf> {
     let given = std::env::var_os("FLOWRUN_DATA").map(PathBuf::from);
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
@@ -20,7 +15,9 @@ fn data() -> Option<PathBuf> {
 /// Whether the text is KDL; findings that only the language has (annotations, duplicates, 64 bits) do not count.
 fn is_kdl(bytes: Vec<u8>) -> bool {
     let ours = [code::TYPE_ANNOTATION, code::DUPLICATE_PROPERTY, code::OUT_OF_RANGE];
-    let Ok(source) = SourceFile::new("suite.kdl", bytes) else { return false };
+    let Ok(source) = SourceFile::new("suite.kdl", bytes) else {
+        return false;
+    };
     match flowrun_dsl::document::parse(&source) {
         Ok(_) => true,
         Err(diagnostics) => diagnostics.iter().all(|diagnostic| ours.contains(&diagnostic.code)),
@@ -38,7 +35,7 @@ fn accepts_and_rejects_as_the_suite_says() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let should = !name.ends_with("_fail") && !REJECTED.contains(&name.as_str()) || ACCEPTED.contains(&name.as_str());
+        let should = !name.ends_with("_fail");
         count += 1;
         if is_kdl(std::fs::read(&path).unwrap()) != should {
             wrong.push(format!("{name} should {}", if should { "pass" } else { "fail" }));
