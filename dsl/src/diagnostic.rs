@@ -220,8 +220,7 @@ impl Diagnostics {
 
     /// In the order of the text; the same finding at the same place is said once.
     pub fn sorted(mut self) -> Self {
-        self.list
-            .sort_by(|a, b| (a.span(), a.severity).cmp(&(b.span(), b.severity)));
+        self.list.sort_by_key(|found| (found.span(), found.severity));
         self.list.dedup();
         self
     }

@@ -268,7 +268,7 @@ pub fn parse_text(ty: &ParamType, text: &str) -> Result<Value, String> {
     })
 }
 
-fn given<'a>(value: Option<&'a Value>) -> Result<&'a Value, String> {
+fn given(value: Option<&Value>) -> Result<&Value, String> {
     value.ok_or_else(|| "is required".to_owned())
 }
 

@@ -6,7 +6,8 @@ const CANDIDATES: usize = 2_000;
 /// The candidate nearest to what was written, if one is near enough to be meant.
 pub fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = written.chars().count();
-    let limit = (letters / 3).max(1);
+    // Of one letter nothing would be left that speaks for it.
+    let limit = (letters / 3).max(1).min(letters.saturating_sub(1));
     let distances = candidates.into_iter().take(CANDIDATES).filter_map(|candidate| {
         let far = candidate.chars().count().abs_diff(letters) > limit;
         let distance = if far { usize::MAX } else { distance(written, candidate) };

@@ -27,6 +27,12 @@ fn refused(source: &SourceFile, error: &KdlError) -> Diagnostics {
     for found in error.diagnostics.iter().take(16) {
         let start = found.span.offset().min(length);
         let span = Span::new(start, (start + found.span.len()).min(length));
+        // What the scan leaves to the parser is the inside of text over several lines.
+        if source.slice(span).trim_start_matches('#').starts_with("\"\"\"") {
+            let message = "the lines of this text are not indented like its closing quotes";
+            all.push(Diagnostic::error(code::SYNTAX, message).label(Span::new(start, start + 3), "opened here"));
+            continue;
+        }
         let message = found.message.clone().unwrap_or_else(|| "this is not KDL".into());
         let label = found.label.clone().unwrap_or_default();
         all.push(

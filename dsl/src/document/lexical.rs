@@ -130,7 +130,7 @@ pub fn end_of_quoted(text: &str, start: usize) -> Result<usize, Diagnostic> {
     let mut at = start + if multiline { 3 } else { 1 };
     while let Some(letter) = text[at..].chars().next() {
         if multiline && text[at..].starts_with("\"\"\"") {
-            return Ok(at + 3);
+            return block_of_lines(text, start + 3, at).map(|()| at + 3);
         }
         match letter {
             '"' if !multiline => return Ok(at + 1),
@@ -149,6 +149,34 @@ pub fn end_of_quoted(text: &str, start: usize) -> Result<usize, Diagnostic> {
         Span::new(start, start + marks.len()),
         "text without its closing quote",
         "opened here",
+    )
+    .help(help))
+}
+
+/// The text between triple quotes: it begins on the line after them, and they close it on a line of their own.
+fn block_of_lines(text: &str, start: usize, end: usize) -> Result<(), Diagnostic> {
+    let inner = &text[start..end];
+    let help = "the text stands on lines of its own between \"\"\" and \"\"\"";
+    if !inner.starts_with(is_newline) {
+        return Err(syntax(
+            Span::new(start - 3, start),
+            "text behind \"\"\" begins on the next line",
+            "no line end behind this",
+        )
+        .help(help));
+    }
+    let last = inner.rfind(is_newline).map_or("", |at| &inner[at..]);
+    if last
+        .trim_matches(|letter| is_newline(letter) || is_space(letter))
+        .is_empty()
+        || last.contains('\\')
+    {
+        return Ok(());
+    }
+    Err(syntax(
+        Span::new(end, end + 3),
+        "closing \"\"\" stand on a line of their own",
+        "text before this",
     )
     .help(help))
 }
@@ -202,6 +230,10 @@ pub fn end_of_raw(text: &str, start: usize) -> Option<Result<usize, Diagnostic>>
         inner.len()
     };
     Some(match inner[..line_end].find(&close) {
+        Some(found) if quotes.len() > 1 => {
+            let start = start + hashes + quotes.len();
+            block_of_lines(text, start, start + found).map(|()| start + found + close.len())
+        }
         Some(found) => Ok(start + hashes + quotes.len() + found + close.len()),
         None => Err(syntax(
             Span::new(start, start + hashes + quotes.len()),

@@ -1,10 +1,10 @@
 //! The pass over the text before the parser.
 //!
 //! The parser recovers from some faults by calling itself, so a hundred thousand stray brackets, or
-//! stars in a comment, overflow its stack; each commented-out block inside another doubles its
+//! stars in a comment, overflow its stack; each block commented out by `/-` inside another doubles its
 //! time; and of several bad values it reports the first. This walk is a loop with an explicit stack:
-//! it checks the structure, names every bad word, and hands on a text of equal length whose block
-//! comments are blanks. What passes is parsed without recovery.
+//! it checks the structure, names every bad word, and hands on a text of equal length in which all
+//! that is commented out is blank. What passes is parsed without recovery.
 
 use super::lexical::{Place, check_word, end_of_quoted, end_of_raw, is_banned, is_newline, is_space, syntax};
 use crate::diagnostic::{Diagnostic, Diagnostics, code};
@@ -12,8 +12,6 @@ use crate::source::{SourceFile, Span};
 
 /// The language itself needs five.
 const MAX_DEPTH: usize = 48;
-/// The parser's time doubles or worse with each.
-const MAX_COMMENTED_DEPTH: usize = 4;
 /// After so many the rest are consequences.
 const MAX_ERRORS: usize = 64;
 
@@ -46,10 +44,10 @@ enum Token {
 
 struct Block {
     opened: Span,
-    /// Whether this block, or the node that it belongs to, is commented out.
-    commented: bool,
-    /// The state of the node around it.
-    node_commented: bool,
+    /// Where the `/-` that comments it out stands.
+    commented: Option<usize>,
+    /// The same of the node that it belongs to.
+    node_commented: Option<usize>,
 }
 
 struct Scan<'a> {
@@ -59,7 +57,7 @@ struct Scan<'a> {
     errors: Diagnostics,
 }
 
-/// Checks the structure; gives the text with blanks for block comments.
+/// Checks the structure; gives the text with blanks for what is commented out.
 pub fn scan(source: &SourceFile) -> Result<String, Diagnostics> {
     let text = source.text();
     let mut scan = Scan {
@@ -153,6 +151,13 @@ impl Scan<'_> {
         }
     }
 
+    /// Blanks all from a `/-` to here.
+    fn blank(&mut self, from: Option<usize>, to: usize) {
+        if let Some(from) = from {
+            self.clean[from..to].fill(b' ');
+        }
+    }
+
     fn skip_line(&mut self) {
         self.at += self.rest().find(is_newline).unwrap_or(self.rest().len());
     }
@@ -240,15 +245,26 @@ impl Scan<'_> {
     fn walk(&mut self) -> Result<(), Diagnostic> {
         let mut blocks: Vec<Block> = Vec::new();
         let mut expect = Expect::Name;
-        // Whether the word before may be the name of a property, whether a `/-` waits for what it comments
-        // out, whether the node is commented out, and whether it has its block.
-        let (mut may_equal, mut commenting, mut commented, mut has_block) = (false, None::<Span>, false, false);
+        // Whether the word before may be the name of a property, and whether the node has its block.
+        let (mut may_equal, mut has_block) = (false, false);
+        // The `/-` that waits for what it comments out; those of the node and of the entry being read.
+        let (mut commenting, mut commented, mut entry_commented) = (None::<Span>, None::<usize>, None::<usize>);
         let mut after_annotation = false;
         loop {
             let spaced = self.skip_space()?;
             let (token, span) = self.token()?;
-            let glued = !spaced && !after_annotation && commenting.is_none();
-            after_annotation = false;
+            let annotated = std::mem::take(&mut after_annotation);
+            if annotated && !matches!(token, Token::Word | Token::Text) {
+                return Err(syntax(
+                    span,
+                    "a type annotation stands before a name or value",
+                    "expected here",
+                ));
+            }
+            let glued = !spaced && !annotated && commenting.is_none();
+            if token != Token::Equals && expect != Expect::Value {
+                entry_commented = None;
+            }
             if self.errors.len() >= MAX_ERRORS {
                 return Ok(());
             }
@@ -266,30 +282,37 @@ impl Scan<'_> {
                         "here",
                     ));
                 }
+                (Expect::Name, Token::Terminator) if self.text[span.start..].starts_with(';') => {
+                    self.report(Some(syntax(span, "`;` ends no node", "nothing before this")));
+                }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Terminator) => {
-                    (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
+                    let semicolon = self.text[span.start..].starts_with(';');
+                    self.blank(commented.take(), if semicolon { span.end } else { span.start });
+                    (expect, may_equal, has_block) = (Expect::Name, false, false);
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Close) => {
                     let Some(block) = blocks.pop() else {
                         return Err(syntax(span, "`}` closes nothing", "no block is open"));
                     };
+                    self.blank(commented, span.start);
+                    self.blank(block.commented, span.end);
                     // After a commented-out block the node may still have a real one.
                     (expect, may_equal, commented, has_block) =
-                        (Expect::End, false, block.node_commented, !block.commented);
+                        (Expect::End, false, block.node_commented, block.commented.is_none());
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::EndOfFile) => {
                     return match blocks.last() {
                         Some(block) => Err(syntax(block.opened, "a block without its `}`", "opened here")),
-                        None => Ok(()),
+                        None => {
+                            self.blank(commented, span.start);
+                            Ok(())
+                        }
                     };
                 }
                 (Expect::Value, Token::Terminator | Token::Close | Token::EndOfFile | Token::Open) => {
                     return Err(syntax(span, "a value is missing", "expected here"));
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::Slashdash) => {
-                    if expect != Expect::Name && !spaced {
-                        return Err(syntax(span, "a space is missing before `/-`", "here"));
-                    }
                     if commenting.is_some() {
                         return Err(syntax(span, "commented out twice", "here"));
                     }
@@ -300,7 +323,7 @@ impl Scan<'_> {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Name));
                     }
                     (expect, may_equal, has_block) = (Expect::Entry, false, false);
-                    commented = commenting.take().is_some();
+                    commented = commenting.take().map(|span| span.start);
                 }
                 (Expect::Entry | Expect::Value, Token::Word | Token::Text) => {
                     if glued && expect == Expect::Entry {
@@ -312,7 +335,11 @@ impl Scan<'_> {
                     } else if token == Token::Word {
                         self.report(check_word(&self.text[span.start..span.end], span, Place::Name));
                     }
-                    (may_equal, expect, commenting) = (expect == Expect::Entry, Expect::Entry, None);
+                    if let Some(slashdash) = commenting.take() {
+                        entry_commented = Some(slashdash.start);
+                    }
+                    self.blank(entry_commented, span.end);
+                    (may_equal, expect) = (expect == Expect::Entry, Expect::Entry);
                 }
                 (Expect::Entry, Token::Equals) if may_equal => (expect, may_equal) = (Expect::Value, false),
                 (_, Token::Equals) => {
@@ -331,13 +358,12 @@ impl Scan<'_> {
                     }
                 }
                 (Expect::Entry | Expect::End, Token::Open) if expect == Expect::Entry || !has_block => {
-                    let node_commented = commented;
-                    let block = Block {
+                    let commented_from = commenting.take().map(|span| span.start);
+                    blocks.push(Block {
                         opened: span,
-                        commented: commenting.take().is_some(),
-                        node_commented,
-                    };
-                    blocks.push(block);
+                        commented: commented_from,
+                        node_commented: commented,
+                    });
                     if blocks.len() > MAX_DEPTH {
                         return Err(Diagnostic::error(
                             code::TOO_DEEP,
@@ -345,20 +371,7 @@ impl Scan<'_> {
                         )
                         .label(span, "one too deep"));
                     }
-                    if blocks
-                        .iter()
-                        .filter(|block| block.commented || block.node_commented)
-                        .count()
-                        > MAX_COMMENTED_DEPTH
-                    {
-                        let message = format!(
-                            "blocks commented out by `/-` stand more than {MAX_COMMENTED_DEPTH} deep in one another"
-                        );
-                        return Err(Diagnostic::error(code::TOO_DEEP, message)
-                            .label(span, "one too deep")
-                            .help("comment the whole out with /* */"));
-                    }
-                    (expect, may_equal, commented, has_block) = (Expect::Name, false, false, false);
+                    (expect, may_equal, commented, has_block) = (Expect::Name, false, None, false);
                 }
                 (Expect::Name, Token::Open) => {
                     return Err(syntax(span, "a block without a node before it", "opened here")

@@ -1,5 +1,7 @@
 //! Constants: their JSON form, and text that becomes a time or a duration.
 
+use std::time::Duration;
+
 use serde::ser::{SerializeMap, Serializer};
 
 use crate::schema::{Cell, ColumnType};
@@ -21,6 +23,11 @@ pub fn serialize<S: Serializer>(cell: &Cell, serializer: S) -> Result<S::Ok, S::
         Cell::Duration(nanos) => map.serialize_entry("duration", nanos)?,
     }
     map.end()
+}
+
+/// As it is written: `"1m"`.
+pub fn serialize_duration<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&value::format_duration(*span))
 }
 
 /// A text as the type that stands opposite to it.

@@ -38,6 +38,7 @@ pub struct QueryPlan {
     /// Output columns in order: name and aggregate.
     pub select: Vec<(String, Aggregate)>,
     /// How long a window can still be corrected after it closed.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub retain: Duration,
     /// The output's columns: `window_start`, `window_end`, the groups, the aggregates, `complete_through`,
     /// `missing` (camera names with commas between) and `revision` (0 for a window's first row, one more with each
@@ -49,8 +50,10 @@ pub struct QueryPlan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct WindowPlan {
     /// How long a window is.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub size: Duration,
     /// How far apart windows start; equal to `size` for windows that do not overlap.
+    #[serde(serialize_with = "literal::serialize_duration")]
     pub every: Duration,
 }
 

@@ -3,7 +3,7 @@
 use sqlparser::ast::{self, Spanned, UnaryOperator, Value as SqlValue};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use super::typed::{Typed, calculate, compare, mistyped, negate, noun, unified};
 use super::{BinaryOp, Expr, Quoted, find_column};
@@ -46,39 +46,40 @@ pub fn parse_sql(quoted: &Quoted) -> Result<ast::Expr, Diagnostic> {
     let tokens = Tokenizer::new(&dialect, text)
         .tokenize_with_location()
         .map_err(|error| {
-            let span = quoted.part(sqlparser::tokenizer::Span::new(error.location, error.location));
-            refused(span, error.message.clone()).help("text stands in single quotes: zone = 'box'")
+            refused(quoted.at(Some(error.location)), lower_first(&error.message))
+                .help("text stands in single quotes: zone = 'box'")
         })?;
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens);
-    let sql = parser.parse_expr();
-    let next = parser.peek_token();
-    let here = quoted.part(next.span);
-    let sql = sql.map_err(|error| match error {
+    let sql = parser.parse_expr().map_err(|error| match error {
         ParserError::RecursionLimitExceeded => refused(quoted.whole(), "the expression is nested too deeply"),
         ParserError::ParserError(message) | ParserError::TokenizerError(message) => {
-            let message = message.split(" at Line:").next().unwrap_or_default().to_owned();
-            let at = message.rfind("found: ").map(|at| message[at + 7..].to_owned());
-            let found = at.and_then(|word| {
-                text.rfind(&word)
-                    .filter(|_| word != "EOF")
-                    .map(|start| (start, word.len()))
-            });
-            let span = match found {
-                Some((start, length)) if quoted.whole().len() > text.len() => {
-                    let from = quoted.whole().start + (quoted.whole().len() - text.len()) / 2;
-                    Span::new(from + start, from + start + length)
-                }
-                _ => here,
-            };
-            refused(span, format!("this is no expression: {}", lower_first(&message)))
+            let (message, place) = message
+                .split_once(" at Line: ")
+                .map_or((message.as_str(), None), |(text, at)| (text, Some(at)));
+            let message = message.replace("found: EOF", "found: its end");
+            refused(
+                quoted.at(place.and_then(location)),
+                format!("this is no expression: {}", lower_first(&message)),
+            )
         }
     })?;
+    let next = parser.peek_token();
+    let here = quoted.part(next.span);
     if next.token == Token::EOF {
         return Ok(sql);
     }
     Err(refused(here, format!("the expression ends before `{}`", next.token)).help("join conditions by `and` or `or`"))
+}
+
+/// The `1, Column: 8` of the parser's messages.
+fn location(text: &str) -> Option<Location> {
+    let (line, column) = text.split_once(", Column: ")?;
+    Some(Location {
+        line: line.parse().ok()?,
+        column: column.trim().parse().ok()?,
+    })
 }
 
 fn lower_first(text: &str) -> String {

@@ -58,6 +58,15 @@ impl<'a> Quoted<'a> {
         }
     }
 
+    /// The letter at a location, or the last one.
+    pub(super) fn at(&self, location: Option<Location>) -> Span {
+        let end = self.text.char_indices().last().map_or(0, |(at, _)| at);
+        match (self.start, location.map_or(Some(end), |location| self.offset(location))) {
+            (Some(start), Some(at)) => Span::new(start + at.min(end), (start + at.min(end) + 1).min(self.whole.end)),
+            _ => self.whole,
+        }
+    }
+
     fn offset(&self, location: Location) -> Option<usize> {
         let (line, column) = (location.line.checked_sub(1)?, location.column.checked_sub(1)?);
         let mut start = 0;

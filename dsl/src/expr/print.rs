@@ -12,6 +12,14 @@ impl Expr {
             _ => format!("({})", expr.to_sql(columns)),
         };
         let list = |parts: &[Expr], between: &str| parts.iter().map(part).collect::<Vec<_>>().join(between);
+        // What `and` and `or` join needs brackets only where it is itself joined by them.
+        let joined = |parts: &[Expr], between: &str| {
+            let part = |expr: &Expr| match expr {
+                Expr::All(_) | Expr::Any(_) => format!("({})", expr.to_sql(columns)),
+                _ => expr.to_sql(columns),
+            };
+            parts.iter().map(part).collect::<Vec<_>>().join(between)
+        };
         let not = |negated: bool| if negated { "not " } else { "" };
         match self {
             Expr::Column(index) => columns
@@ -21,8 +29,8 @@ impl Expr {
             Expr::Not(inner) => format!("not {}", part(inner)),
             Expr::Negate(inner) => format!("-{}", part(inner)),
             Expr::Binary { op, left, right } => format!("{} {} {}", part(left), op.symbol(), part(right)),
-            Expr::All(parts) => list(parts, " and "),
-            Expr::Any(parts) => list(parts, " or "),
+            Expr::All(parts) => joined(parts, " and "),
+            Expr::Any(parts) => joined(parts, " or "),
             Expr::In {
                 value,
                 list: items,

@@ -14,6 +14,8 @@ pub struct Flow<'a> {
     pub name: Named,
     /// What its first line reads.
     pub from: Option<Named>,
+    /// Whether there is a `from=`, even one that names nothing.
+    pub from_given: bool,
     /// Its lines, sinks included.
     pub steps: Vec<Step<'a>>,
 }
@@ -41,6 +43,11 @@ impl<'a> Reader<'a> {
                     .label(name.span, "empty"),
             );
         }
-        graph.flows.push(Flow { name, from, steps });
+        graph.flows.push(Flow {
+            name,
+            from,
+            from_given: node.prop("from").is_some(),
+            steps,
+        });
     }
 }

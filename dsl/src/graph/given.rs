@@ -73,7 +73,11 @@ impl Reader<'_> {
                         .iter()
                         .filter(|spec| spec.positional)
                         .map(|spec| spec.name.to_uppercase());
-                    let usage: Vec<_> = std::iter::once(node.name.value.clone()).chain(takes).collect();
+                    let before = ["NAME", "PATH"].into_iter().take(skip).map(str::to_owned);
+                    let usage: Vec<_> = std::iter::once(node.name.value.clone())
+                        .chain(before)
+                        .chain(takes)
+                        .collect();
                     return self.report(
                         Diagnostic::error(
                             code::EXTRA_ARGUMENT,

@@ -87,6 +87,10 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
     };
     let unit = |example: &str| Some(format!("quantities carry their unit, in quotes: \"{example}\""));
     match (ty, &entry.value) {
+        (ParamType::Float, Literal::Float(number)) if !number.is_finite() => {
+            let message = format!("`{}` should be finite", spec.name);
+            Err(Diagnostic::error(code::WRONG_TYPE, message).label(entry.span, "not a finite number"))
+        }
         (ParamType::Secret, Literal::Text(text)) => match text.strip_prefix("env.") {
             Some(name) if is_variable(name) => Ok(Value::Secret(name.into())),
             _ => Err(Diagnostic::error(
@@ -102,7 +106,7 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
         }
         (ParamType::Int, Literal::Int(number)) => Ok(Value::Int(*number)),
         (ParamType::Float, Literal::Int(number)) => Ok(Value::Float(*number as f64)),
-        (ParamType::Float, Literal::Float(number)) if number.is_finite() => Ok(Value::Float(*number)),
+        (ParamType::Float, Literal::Float(number)) => Ok(Value::Float(*number)),
         (ParamType::Choice(choices), Literal::Text(text)) => {
             if choices.contains(text) {
                 return Ok(Value::Text(text.clone()));
@@ -122,8 +126,8 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
             let number = text.parse::<f64>().is_ok();
             mismatch(number.then(|| format!("write {text} without quotes")))
         }
-        (ParamType::Duration, Literal::Int(number)) => mismatch(unit(&format!("{number}s"))),
-        (ParamType::Duration, Literal::Float(number)) => mismatch(unit(&format!("{number}s"))),
+        (ParamType::Duration, Literal::Int(number)) => mismatch(unit(&format!("{number}s\" or \"{number}ms"))),
+        (ParamType::Duration, Literal::Float(number)) => mismatch(unit(&format!("{number}s\" or \"{number}ms"))),
         (ParamType::Bitrate, Literal::Int(_) | Literal::Float(_)) => mismatch(unit("4M")),
         (ParamType::Bytes, Literal::Int(_) | Literal::Float(_)) => mismatch(unit("64MiB")),
         (ty, Literal::Text(text)) => {

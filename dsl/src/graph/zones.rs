@@ -213,10 +213,11 @@ impl<'a> Reader<'a> {
     /// The points behind a name, each with its place.
     fn points(&mut self, node: &Node, units: Units) -> Option<(Vec<[f64; 2]>, Vec<Span>)> {
         let entries = &node.args[1..];
+        // The first that is wrong speaks for the others: units are mistaken for all of them at once.
         let numbers = entries
             .iter()
-            .map(|entry| self.coordinate(entry, units))
-            .collect::<Vec<_>>();
+            .map(|entry| coordinate(entry, units))
+            .collect::<Result<Vec<f64>, _>>();
         if let Some(last) = entries.last().filter(|_| entries.len() % 2 == 1) {
             self.report(
                 Diagnostic::error(
@@ -227,7 +228,7 @@ impl<'a> Reader<'a> {
             );
             return None;
         }
-        let numbers = numbers.into_iter().collect::<Option<Vec<f64>>>()?;
+        let numbers = numbers.map_err(|diagnostic| self.report(diagnostic)).ok()?;
         let points = numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
         let spans = entries
             .chunks_exact(2)
@@ -235,31 +236,25 @@ impl<'a> Reader<'a> {
             .collect();
         Some((points, spans))
     }
+}
 
-    fn coordinate(&mut self, entry: &Entry, units: Units) -> Option<f64> {
-        let number = match entry.value {
-            Literal::Int(number) => number as f64,
-            Literal::Float(number) if number.is_finite() => number,
-            ref other => {
-                let message = format!("a coordinate is a finite number, not {}", other.describe());
-                self.report(
-                    Diagnostic::error(code::WRONG_TYPE, message)
-                        .label(entry.span, "should be a number")
-                        .help("write the numbers with spaces between: 0.1 0.2"),
-                );
-                return None;
-            }
-        };
-        if units == Units::Ratio && !(0.0..=1.0).contains(&number) {
-            self.report(
-                Diagnostic::error(code::OUT_OF_RANGE, format!("{number} is no ratio of the picture"))
-                    .label(entry.span, "not from 0 to 1")
-                    .help("coordinates are ratios of the picture's width and height; for pixels write units=pixels behind `zones`"),
-            );
-            return None;
+fn coordinate(entry: &Entry, units: Units) -> Result<f64, Diagnostic> {
+    let number = match entry.value {
+        Literal::Int(number) => number as f64,
+        Literal::Float(number) if number.is_finite() => number,
+        ref other => {
+            let message = format!("a coordinate is a finite number, not {}", other.describe());
+            return Err(Diagnostic::error(code::WRONG_TYPE, message)
+                .label(entry.span, "should be a number")
+                .help("write the numbers with spaces between: 0.1 0.2"));
         }
-        Some(number)
+    };
+    if units == Units::Ratio && !(0.0..=1.0).contains(&number) {
+        return Err(Diagnostic::error(code::OUT_OF_RANGE, format!("{number} is no ratio of the picture"))
+            .label(entry.span, "not from 0 to 1")
+            .help("coordinates are ratios of the picture's width and height; for pixels write units=pixels behind `zones`"));
     }
+    Ok(number)
 }
 
 /// Drops corners equal to the one before, around the polygon.

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::connect::connect;
 use super::declare::{self, Files, output_of};
 use super::points::{Points, Slot, Source};
-use super::references::{self, Scope, Zones};
+use super::references::{self, Declared, Scope, Zones};
 use super::{Align, CameraPlan, FragmentPlan, InputPlan, ModelPlan, NodePlan, OnError, Origin, PLAN_VERSION, Plan};
 use super::{fingerprint, place, query, targets};
 use crate::compile::{Place, Spans};
@@ -31,11 +32,9 @@ struct Emitted {
 
 /// What the walk over the nodes needs.
 struct Lower<'l, 'g, 'a> {
-    graph: &'g Graph<'a>,
-    names: &'l Names,
+    declared: Declared<'l, 'a>,
     cameras: &'l [CameraPlan],
     models: &'l BTreeMap<String, ModelPlan>,
-    zones: Zones<'l>,
     points: &'l Points<'g, 'a>,
     /// By slot; present once its node is made.
     emitted: Vec<Option<Emitted>>,
@@ -68,11 +67,13 @@ pub fn lower(
         fragment_place[*fragment] = position;
     }
     let mut walk = Lower {
-        graph,
-        names,
+        declared: Declared {
+            graph,
+            names,
+            zones: Zones::of(&zones),
+        },
         cameras: &cameras,
         models: &models,
-        zones: Zones::of(&zones),
         points: &points,
         emitted: vec![None; points.slots.len()],
         place,
@@ -144,79 +145,6 @@ fn spans(graph: &Graph, points: &Points, zones: Vec<Span>) -> Spans {
         models: models.collect(),
         zones,
     }
-}
-
-/// Finds for each node what feeds its inputs.
-fn connect(reader: &mut Reader, graph: &Graph, names: &Names, points: &mut Points) {
-    let mut above: Option<(usize, usize)> = None;
-    for index in 0..points.slots.len() {
-        let slot = &points.slots[index];
-        let (step, flow) = (slot.step, slot.flow);
-        let mut inputs = Vec::new();
-        let previous = above
-            .filter(|(above_flow, _)| Some(*above_flow) == flow)
-            .map(|(_, slot)| slot);
-        let flow_from = flow.and_then(|flow| graph.flows[flow].from.as_ref());
-        if !step.spec.inputs.is_empty() {
-            let (source, span) = match (&step.from, previous, flow_from) {
-                (Some(from), previous, flow_from) => {
-                    let first = flow.is_some_and(|flow| {
-                        graph.flows[flow]
-                            .steps
-                            .first()
-                            .is_some_and(|first| std::ptr::eq(first, step))
-                    });
-                    if let (Some(unread), None, true) = (flow_from, previous, first) {
-                        unused(reader, unread, from);
-                    }
-                    (points.resolve(reader, graph, names, from, flow), from.span)
-                }
-                (None, _, _) if step.from_given => (None, step.span),
-                (None, Some(previous), _) => (Some(Source::Slot(previous)), step.kind.span),
-                // A flow's own `from` is read from outside of the flow.
-                (None, None, Some(from)) => (points.resolve(reader, graph, names, from, None), from.span),
-                (None, None, None) => {
-                    if let Some(flow) = flow {
-                        no_upstream(reader, graph, flow, &step.kind);
-                    }
-                    (None, step.kind.span)
-                }
-            };
-            inputs.push((0, source, span));
-        }
-        for (port, reference) in &step.ports {
-            inputs.push((
-                *port,
-                points.resolve(reader, graph, names, reference, flow),
-                reference.span,
-            ));
-        }
-        points.slots[index].inputs = inputs;
-        if let (Some(flow), Role::Operator) = (flow, step.spec.role) {
-            above = Some((flow, index));
-        }
-    }
-}
-
-fn unused(reader: &mut Reader, unread: &Named, instead: &Named) {
-    reader.report(
-        Diagnostic::warning(code::UNUSED_FROM, format!("nothing reads `{}`", unread.value))
-            .label(unread.span, "the flow's")
-            .label(instead.span, "its first line reads this instead"),
-    );
-}
-
-fn no_upstream(reader: &mut Reader, graph: &Graph, flow: usize, kind: &Named) {
-    let groups: Vec<&str> = graph.groups.iter().map(|group| group.name.value.as_str()).collect();
-    let help = match groups.as_slice() {
-        [] => "write `flow NAME from=GROUP`".to_owned(),
-        groups => format!("write `flow {} from={}`", graph.flows[flow].name.value, groups[0]),
-    };
-    reader.report(
-        Diagnostic::error(code::NO_INPUT, format!("`{}` reads nothing", kind.value))
-            .label(kind.span, "nothing feeds this")
-            .help(help),
-    );
 }
 
 fn wanted(port: &PortSpec) -> String {
@@ -302,7 +230,7 @@ impl Lower<'_, '_, '_> {
 
     fn origin(&self, source: &Source) -> Origin {
         match source {
-            Source::Group(group) => Origin::Group(self.graph.groups[*group].name.value.clone()),
+            Source::Group(group) => Origin::Group(self.declared.graph.groups[*group].name.value.clone()),
             Source::Slot(slot) => Origin::Node(self.place[*slot]),
             Source::Errors(slot) => Origin::ErrorsOf(self.place[*slot]),
             Source::AllErrors => Origin::AllErrors,
@@ -311,7 +239,7 @@ impl Lower<'_, '_, '_> {
 
     fn name_of(&self, source: &Source) -> String {
         match source {
-            Source::Group(group) => self.graph.groups[*group].name.value.clone(),
+            Source::Group(group) => self.declared.graph.groups[*group].name.value.clone(),
             Source::Slot(slot) => self.points.slots[*slot].name.clone(),
             Source::Errors(slot) => format!("{}.errors", self.points.slots[*slot].name),
             Source::AllErrors => "*.errors".into(),
@@ -331,7 +259,7 @@ impl Lower<'_, '_, '_> {
                 cameras: (0..self.cameras.len()).collect(),
             },
             Source::Group(group) => {
-                let cameras = self.graph.groups[*group].cameras.clone();
+                let cameras = self.declared.graph.groups[*group].cameras.clone();
                 let Some(first) = cameras.first().map(|camera| &self.cameras[*camera]) else {
                     return Emitted { rows: None, cameras };
                 };
@@ -356,8 +284,8 @@ impl Lower<'_, '_, '_> {
                 reader.report(
                     Diagnostic::error(code::MIXED_GROUP, message)
                         .label(span, "read here")
-                        .label(self.graph.cameras[cameras[0]].name.span, first.output.name())
-                        .label(self.graph.cameras[other_index].name.span, other.output.name())
+                        .label(self.declared.graph.cameras[cameras[0]].name.span, first.output.name())
+                        .label(self.declared.graph.cameras[other_index].name.span, other.output.name())
                         .help("put them into groups of their own"),
                 );
                 Emitted { rows: None, cameras }
@@ -385,7 +313,7 @@ impl Lower<'_, '_, '_> {
             Diagnostic::error(code::WRONG_ROWS, message).label(span, format!("{wanted} are needed here"));
         let producer = match source {
             Source::Slot(from) => Some(self.points.slots[*from].place()),
-            Source::Group(group) => Some(self.graph.groups[*group].name.span),
+            Source::Group(group) => Some(self.declared.graph.groups[*group].name.span),
             Source::Errors(_) | Source::AllErrors => None,
         };
         if let Some(producer) = producer.filter(|producer| *producer != span) {
@@ -448,7 +376,7 @@ impl Lower<'_, '_, '_> {
         let mut complete = BTreeMap::new();
         for change in &slot.step.overrides {
             let Named { value: name, span } = &change.camera;
-            match self.names.get(name) {
+            match self.declared.names.get(name) {
                 Some(Thing::Camera(camera)) if !known || cameras.contains(&camera) => {}
                 Some(Thing::Camera(_)) => {
                     reader.report(
@@ -461,7 +389,7 @@ impl Lower<'_, '_, '_> {
                     continue;
                 }
                 _ => {
-                    let known = self.names.of(|thing| matches!(thing, Thing::Camera(_)));
+                    let known = self.declared.names.of(|thing| matches!(thing, Thing::Camera(_)));
                     reader.report(
                         Diagnostic::error(code::UNKNOWN_NAME, format!("there is no camera `{name}`"))
                             .label(*span, "unknown")
@@ -501,42 +429,29 @@ impl Lower<'_, '_, '_> {
             owner: &slot.name,
             span: slot.step.kind.span,
             cameras: if known { &rest } else { &[] },
+            values: params,
+            given: &slot.step.given,
         };
-        references::check(
-            reader,
-            self.graph,
-            self.names,
-            &self.zones,
-            schema,
-            params,
-            &slot.step.given,
-            &shared,
-        );
+        references::check(reader, &self.declared, schema, &shared);
         for change in &slot.step.overrides {
             let (Some(values), Some(Thing::Camera(camera))) = (
                 overrides.get(&change.camera.value),
-                self.names.get(&change.camera.value),
+                self.declared.names.get(&change.camera.value),
             ) else {
                 continue;
             };
             let single = [camera];
-            let scope = Scope {
-                owner: &slot.name,
-                span: change.camera.span,
-                cameras: &single,
-            };
             let mut given = slot.step.given.clone();
             given.0.extend(change.given.0.clone());
-            references::check(
-                reader,
-                self.graph,
-                self.names,
-                &self.zones,
-                schema,
+            let (owner, span) = (slot.name.as_str(), change.camera.span);
+            let scope = Scope {
+                owner,
+                span,
+                cameras: &single,
                 values,
-                &given,
-                &scope,
-            );
+                given: &given,
+            };
+            references::check(reader, &self.declared, schema, &scope);
         }
     }
 

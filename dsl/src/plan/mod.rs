@@ -9,6 +9,7 @@
 //! 5. Names of nodes, cameras, zones and models are unique in their kind.
 //! 6. Each node belongs to exactly one fragment, and fragments are in topological order too.
 
+mod connect;
 mod declare;
 mod explain;
 pub mod fingerprint;

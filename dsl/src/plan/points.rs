@@ -192,10 +192,11 @@ impl<'g, 'a> Points<'g, 'a> {
             }
             None => {}
         }
-        if let Some(stem) = text.strip_suffix(".errors") {
-            if let Some(slot) = self.point(graph, names, stem, flow) {
-                return Some(Source::Errors(slot));
-            }
+        let emitter = text
+            .strip_suffix(".errors")
+            .and_then(|stem| self.point(graph, names, stem, flow));
+        if let Some(slot) = emitter {
+            return Some(Source::Errors(slot));
         }
         self.unknown(reader, graph, names, reference, flow);
         None

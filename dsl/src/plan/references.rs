@@ -1,6 +1,6 @@
 //! Names in parameters: models, cameras, polygons and lines that must be declared.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Shape, ZonePlan};
 use crate::diagnostic::{Diagnostic, code};
@@ -18,14 +18,28 @@ pub struct Zones<'z> {
     by_name: HashMap<&'z str, Vec<usize>>,
 }
 
-/// The cameras for which a node's parameters hold.
+/// What names may refer to.
+pub struct Declared<'d, 'a> {
+    /// The graph.
+    pub graph: &'d Graph<'a>,
+    /// Its one namespace.
+    pub names: &'d Names,
+    /// Its polygons and lines.
+    pub zones: Zones<'d>,
+}
+
+/// A node's parameters and the cameras for which they hold.
 pub struct Scope<'s> {
     /// The node's name.
     pub owner: &'s str,
     /// Where it stands.
     pub span: Span,
-    /// Cameras without parameters of their own.
+    /// The cameras.
     pub cameras: &'s [usize],
+    /// The parameters.
+    pub values: &'s ParamValues,
+    /// Where they were given.
+    pub given: &'s Given,
 }
 
 impl<'z> Zones<'z> {
@@ -51,53 +65,41 @@ impl<'z> Zones<'z> {
 }
 
 /// Checks the references among a node's parameters for the cameras of `scope`.
-pub fn check(
-    reader: &mut Reader,
-    graph: &Graph,
-    names: &Names,
-    zones: &Zones,
-    schema: &ParamsSchema,
-    values: &ParamValues,
-    given: &Given,
-    scope: &Scope,
-) {
+pub fn check(reader: &mut Reader, declared: &Declared, schema: &ParamsSchema, scope: &Scope) {
     for spec in &schema.params {
-        let kind = match &spec.ty {
-            ParamType::Ref(kind) => *kind,
-            ParamType::List(item) => match **item {
-                ParamType::Ref(kind) => kind,
-                _ => continue,
-            },
-            _ => continue,
-        };
-        let place = given.0.get(&spec.name).map(|value| value.span);
-        let texts: Vec<&str> = match values.get(&spec.name) {
-            Some(Value::Text(text)) => vec![text],
-            Some(Value::List(list)) => list
-                .iter()
-                .filter_map(|value| {
-                    if let Value::Text(text) = value {
-                        Some(text.as_str())
-                    } else {
-                        None
-                    }
-                })
-                .collect(),
-            _ => continue,
-        };
-        for text in texts {
+        let Some(kind) = referent(&spec.ty) else { continue };
+        let place = scope.given.0.get(&spec.name).map(|value| value.span);
+        for text in scope.values.get(&spec.name).map(texts).unwrap_or_default() {
             let span = place.map_or(scope.span, |place| within(reader.source.slice(place), text, place));
             match kind {
-                RefKind::Model => declared(reader, names, text, span, "model", |thing| {
+                RefKind::Model => must_be(reader, declared.names, text, span, "model", |thing| {
                     matches!(thing, Thing::Model(_))
                 }),
-                RefKind::Camera => declared(reader, names, text, span, "camera", |thing| {
+                RefKind::Camera => must_be(reader, declared.names, text, span, "camera", |thing| {
                     matches!(thing, Thing::Camera(_))
                 }),
-                RefKind::Zone => zone(reader, graph, zones, text, span, false, scope),
-                RefKind::Line => zone(reader, graph, zones, text, span, true, scope),
+                RefKind::Zone => zone(reader, declared, text, span, false, scope),
+                RefKind::Line => zone(reader, declared, text, span, true, scope),
             }
         }
+    }
+}
+
+/// What a parameter refers to, alone or in a list.
+fn referent(ty: &ParamType) -> Option<RefKind> {
+    match ty {
+        ParamType::Ref(kind) => Some(*kind),
+        ParamType::List(item) => referent(item),
+        _ => None,
+    }
+}
+
+/// The names in a value.
+fn texts(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Text(text) => vec![text],
+        Value::List(list) => list.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -113,7 +115,7 @@ fn within(written: &str, name: &str, place: Span) -> Span {
     }
 }
 
-fn declared(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &str, fits: impl Fn(Thing) -> bool) {
+fn must_be(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &str, fits: impl Fn(Thing) -> bool) {
     let help = match names.get(text) {
         Some(thing) if fits(thing) => return,
         Some(thing) => Some(format!("it is {}", thing.noun())),
@@ -127,7 +129,8 @@ fn declared(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &s
     );
 }
 
-fn zone(reader: &mut Reader, graph: &Graph, zones: &Zones, text: &str, span: Span, line: bool, scope: &Scope) {
+fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, line: bool, scope: &Scope) {
+    let Declared { graph, zones, .. } = declared;
     let (what, other) = if line { ("line", "polygon") } else { ("polygon", "line") };
     let known = zones.by_name.get(text).map(Vec::as_slice).unwrap_or_default();
     let of_kind: Vec<&ZonePlan> = known
@@ -189,31 +192,9 @@ fn zone(reader: &mut Reader, graph: &Graph, zones: &Zones, text: &str, span: Spa
 
 /// Models that the references of a node's parameters name.
 pub fn models_of<'p>(schema: &ParamsSchema, all: impl Iterator<Item = &'p ParamValues>) -> BTreeSet<&'p str> {
-    let is_model = |ty: &ParamType| {
-        *ty == ParamType::Ref(RefKind::Model) || *ty == ParamType::List(Box::new(ParamType::Ref(RefKind::Model)))
-    };
-    let params: BTreeMap<&str, ()> = schema
-        .params
-        .iter()
-        .filter(|spec| is_model(&spec.ty))
-        .map(|spec| (spec.name.as_str(), ()))
-        .collect();
-    let values = all
-        .flat_map(|values| values.iter())
-        .filter(|(name, _)| params.contains_key(name.as_str()));
-    let mut models = BTreeSet::new();
-    for (_, value) in values {
-        match value {
-            Value::Text(name) => models.extend([name.as_str()]),
-            Value::List(list) => models.extend(list.iter().filter_map(|value| {
-                if let Value::Text(name) = value {
-                    Some(name.as_str())
-                } else {
-                    None
-                }
-            })),
-            _ => {}
-        }
-    }
-    models
+    let is_model = |name: &String| schema.get(name).and_then(|spec| referent(&spec.ty)) == Some(RefKind::Model);
+    all.flatten()
+        .filter(|(name, _)| is_model(name))
+        .flat_map(|(_, value)| texts(value))
+        .collect()
 }

@@ -1,6 +1,6 @@
 //! The language from outside: plans, diagnostics and properties over a catalogue like the real one.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, missing_docs)]
 
 mod catalogue;
 mod derives;
