@@ -15,7 +15,7 @@ use flowrun_engine as engine;
 use super::damage::Damage;
 use super::demux::{Demuxer, Read};
 use super::timeline::{Grid, Timeline};
-use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker};
+use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker, take_complaint, with_complaint};
 
 /// How many packets or drains in a row may fail before a file counts as noise.
 const FAILURES_AT_MOST: u32 = 10_000;
@@ -180,7 +180,8 @@ impl FileSource {
         let index = self.frame;
         self.frame += 1;
         let media_time = self.timeline.place(frame.timestamp(), frame.packet().duration);
-        let patched = frame.is_corrupt() || frame.has_decode_errors();
+        let complaint = take_complaint();
+        let patched = frame.is_corrupt() || frame.has_decode_errors() || complaint.is_some();
         let mut fault = match patched {
             true => self
                 .damage
@@ -218,8 +219,10 @@ impl FileSource {
         let packet = match self.pending.take().map_or_else(|| self.demuxer.read(), Read::Packet) {
             Read::Packet(packet) => packet,
             Read::End => {
+                let complaint = take_complaint();
                 self.drain();
-                return None;
+                let early = |complaint| self.damage.add(|| format!("the file ends early ({complaint})"));
+                return complaint.and_then(early).map(Next::Fault);
             }
             Read::Failed(cause) => {
                 self.drain();
@@ -227,11 +230,15 @@ impl FileSource {
             }
         };
         match self.decoder.feed(Some(&packet)) {
-            Fed::Taken if packet.is_corrupt() => {
-                let fault = self.damage.add(|| "the file has a damaged packet".into());
+            Fed::Taken => {
+                let complaint = take_complaint();
+                if !packet.is_corrupt() && complaint.is_none() {
+                    return None;
+                }
+                let cause = || complaint.unwrap_or_else(|| "the file marks it so".into());
+                let fault = self.damage.add(|| format!("a packet is damaged ({})", cause()));
                 fault.map(Next::Fault)
             }
-            Fed::Taken => None,
             Fed::Full => {
                 self.pending = Some(packet);
                 self.failed(|| "the decoder takes no packet and gives no picture".into())
@@ -250,7 +257,7 @@ impl FileSource {
 
     fn failed(&mut self, cause: impl FnOnce() -> String) -> Option<Next> {
         self.failures_in_a_row += 1;
-        let fault = self.damage.add(cause).map(Next::Fault);
+        let fault = self.damage.add(|| with_complaint(cause())).map(Next::Fault);
         if self.failures_in_a_row >= FAILURES_AT_MOST {
             return fault.or_else(|| self.give_up());
         }
@@ -288,3 +295,6 @@ impl FileSource {
         Ok(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;
