@@ -4,7 +4,6 @@
 //! packet may be fed. Cropping is applied by libav; rotation metadata is ignored.
 
 use engine::errors::{OperatorError, Result};
-use ff::codec::packet;
 use ff::ffi;
 use ff::frame::Video;
 use ffmpeg_next as ff;
@@ -20,7 +19,7 @@ pub const MAX_PIXELS: i64 = MAX_SIDE as i64 * MAX_SIDE as i64;
 pub struct DecoderOptions {
     /// Threads of this decoder; each beyond the first adds a picture of delay.
     pub threads: u32,
-    /// Whether pictures that need others are left out before they cost anything.
+    /// Whether only packets marked as key are decoded, each by itself; the others cost nothing.
     pub keyframes_only: bool,
 }
 
@@ -49,6 +48,9 @@ pub enum Fed {
 /// A decoder of one video stream.
 pub struct Decoder {
     context: ff::decoder::Video,
+    keyframes_only: bool,
+    /// A key picture is being drained out; the stream has not ended.
+    alone: bool,
 }
 
 impl Decoder {
@@ -75,21 +77,23 @@ impl Decoder {
         }
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(time_base);
-        if options.keyframes_only {
-            decoder.skip_frame(ff::Discard::NonKey);
-        }
         let context = decoder
             .open_as(codec)
             .and_then(|opened| opened.video())
             .map_err(failed)?;
-        Ok(Decoder { context })
+        Ok(Decoder {
+            context,
+            keyframes_only: options.keyframes_only,
+            alone: false,
+        })
     }
 
     /// Gives it a packet; none says that no more come.
     pub fn feed(&mut self, packet: Option<&ff::Packet>) -> Fed {
         let result = match packet {
             // To libav a packet without payload means the end, which a damaged file must not be able to say.
-            Some(packet) if packet::Ref::as_ptr(packet).is_null() || packet.size() == 0 => Ok(()),
+            Some(packet) if packet.size() == 0 => Ok(()),
+            Some(packet) if self.keyframes_only => self.send_alone(packet),
             Some(packet) => self.context.send_packet(packet),
             None => self.context.send_eof(),
         };
@@ -98,6 +102,22 @@ impl Decoder {
             Err(error) if again(error) => Fed::Full,
             Err(error) => Fed::Damaged(error),
         }
+    }
+
+    /// Sends a key picture as a stream of its own. libav's `skip_frame` would leave the reordering of the left out
+    /// pictures in place: H.264 with B-frames then gives its key pictures backwards.
+    fn send_alone(&mut self, packet: &ff::Packet) -> Result<(), ff::Error> {
+        if !packet.is_key() {
+            return Ok(());
+        }
+        if self.alone {
+            return Err(ff::Error::Other {
+                errno: ff::error::EAGAIN,
+            });
+        }
+        let sent = self.context.send_packet(packet);
+        self.alone = true;
+        sent.and(self.context.send_eof())
     }
 
     /// Takes out what it has.
@@ -111,6 +131,10 @@ impl Decoder {
         }
         match self.context.receive_frame(&mut frame) {
             Ok(()) => Decoded::Picture(frame),
+            Err(ff::Error::Eof) if self.alone => {
+                self.reset();
+                Decoded::Hungry
+            }
             Err(ff::Error::Eof) => Decoded::Drained,
             Err(error) if again(error) => Decoded::Hungry,
             Err(error) => Decoded::Failed(error),
@@ -119,6 +143,7 @@ impl Decoder {
 
     /// Forgets all it was fed, so that another part of the stream may follow.
     pub fn reset(&mut self) {
+        self.alone = false;
         self.context.flush();
     }
 }

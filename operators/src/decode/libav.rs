@@ -11,9 +11,8 @@ static READY: Once = Once::new();
 
 /// Prepares libav; to be called before any use of it, as often as one likes.
 ///
-/// libav is silenced: what it prints has neither camera nor frame, and a damaged file makes it
-/// print thousands of lines. What matters comes back as return values and flags, and becomes
-/// error rows. Its single allocations are limited to a gibibyte, because a header of a few bytes
+/// libav prints nothing any more: its lines have neither camera nor frame, and a damaged file makes it print thousands.
+/// [`super::take_complaint`] has what a thread's calls caused. Its single allocations are limited to a gibibyte, because a header of a few bytes
 /// can claim a picture of any size.
 pub fn init() {
     READY.call_once(|| {
@@ -21,7 +20,7 @@ pub fn init() {
         if let Err(error) = ff::init() {
             tracing::warn!(%error, "FFmpeg did not initialise");
         }
-        ff::log::set_level(ff::log::Level::Quiet);
+        super::complaint::listen();
         // SAFETY: sets an atomic; valid at any time and from any thread.
         unsafe { ff::ffi::av_max_alloc(MAX_ALLOCATION_BYTES) };
     });

@@ -340,3 +340,88 @@ impl Drop for Scaler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A gray frame whose rows hold their own number.
+    fn rows(width: u32, height: u32) -> Video {
+        let mut frame = Video::new(Pixel::GRAY8, width, height);
+        let stride = frame.stride(0);
+        for (row, bytes) in frame.data_mut(0).chunks_mut(stride).enumerate() {
+            bytes.fill(row as u8);
+        }
+        frame
+    }
+
+    #[test]
+    fn a_frame_is_not_copied() {
+        let frame = rows(33, 5);
+        let address = frame.data(0).as_ptr();
+        let mut maker = PictureMaker::default();
+        let picture = maker.picture(frame).unwrap();
+        assert_eq!(picture.memory().plane(0).as_ptr(), address);
+        assert_eq!(picture.memory().plane(0).len(), 4 * picture.memory().stride(0) + 33);
+        assert_eq!(maker.converted(), 0);
+    }
+
+    #[test]
+    fn a_picture_stored_bottom_up_is_turned() {
+        let mut frame = rows(32, 6);
+        // SAFETY: the pointer moves to the start of the last row, from where a negative stride walks back.
+        unsafe {
+            let raw = frame.as_mut_ptr();
+            (*raw).data[0] = (*raw).data[0].offset(5 * (*raw).linesize[0] as isize);
+            (*raw).linesize[0] = -(*raw).linesize[0];
+        }
+        let mut maker = PictureMaker::default();
+        let picture = maker.picture(frame).unwrap();
+        let memory = picture.memory();
+        let column: Vec<u8> = (0..6).map(|row| memory.plane(0)[row * memory.stride(0)]).collect();
+        assert_eq!((column, maker.converted()), (vec![5, 4, 3, 2, 1, 0], 1));
+    }
+
+    #[test]
+    fn other_formats_become_the_nearest_and_keep_their_levels() {
+        for (pixel, format, range, sample) in [
+            (Pixel::YUV420P10LE, PixelFormat::Yuv420, Range::Limited, 200u16),
+            (Pixel::YUV422P10LE, PixelFormat::Yuv422, Range::Limited, 200u16),
+            (Pixel::YUV444P12LE, PixelFormat::Yuv444, Range::Limited, 200u16),
+            (Pixel::GRAY16LE, PixelFormat::Gray, Range::Full, 200),
+        ] {
+            let mut frame = Video::new(pixel, 34, 7);
+            let depth = descriptor(pixel).unwrap().comp[0].depth;
+            for plane in 0..frame.planes() {
+                for pair in frame.data_mut(plane).chunks_exact_mut(2) {
+                    pair.copy_from_slice(&(sample << (depth - 8)).to_le_bytes());
+                }
+            }
+            let picture = PictureMaker::default().picture(frame).unwrap();
+            let layout = picture.layout();
+            assert_eq!((layout.format, layout.range), (format, range), "{pixel:?}");
+            let memory = picture.memory();
+            // Converting 16 bits to 8 rounds by dithering.
+            assert!(
+                memory.plane(0)[..34].iter().all(|byte| byte.abs_diff(200) <= 1),
+                "{pixel:?} {:?}",
+                &memory.plane(0)[..34]
+            );
+        }
+        let mut frame = Video::new(Pixel::BGRA, 2, 1);
+        frame.data_mut(0)[..8].copy_from_slice(&[1, 2, 3, 255, 4, 5, 6, 255]);
+        let picture = PictureMaker::default().picture(frame).unwrap();
+        assert_eq!(picture.layout().format, PixelFormat::Rgb);
+        assert_eq!(picture.memory().plane(0)[..6], [3, 2, 1, 6, 5, 4]);
+    }
+
+    #[test]
+    fn what_cannot_be_a_picture_is_refused() {
+        assert!(PictureMaker::default().picture(Video::empty()).is_err());
+        let mut frame = Video::empty();
+        frame.set_width(16);
+        frame.set_height(16);
+        frame.set_format(Pixel::CUDA);
+        assert!(PictureMaker::default().picture(frame).is_err());
+    }
+}

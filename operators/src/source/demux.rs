@@ -19,6 +19,7 @@ use ffmpeg_next as ff;
 use flowrun_engine as engine;
 
 use super::timeline::Clock;
+use crate::decode::{init, take_complaint, with_complaint};
 
 /// Demuxers that open other files or hosts, run scripts, or draw text as pictures.
 const REFUSED_FORMATS: &[&str] = &[
@@ -39,6 +40,7 @@ const REFUSED_FORMATS: &[&str] = &[
     "rtsp",
     "sap",
     "sdp",
+    "svg_pipe",
     "tty",
     "vapoursynth",
     "vobsub",
@@ -73,9 +75,11 @@ pub(crate) struct Demuxer {
 }
 
 impl Demuxer {
-    /// Opens a file and finds its video stream: the one FFmpeg's own tools would choose.
+    /// Opens a file and finds its first video stream; the cover of a piece of music is none.
     pub fn open(path: &Path, stop: &Stop) -> Result<Self> {
-        crate::decode::init();
+        init();
+        // What is still there is about something else.
+        take_complaint();
         let file = OpenFile::open(path, stop)?;
         let (input, stream) = file.demux()?;
         Ok(Demuxer {
@@ -165,7 +169,7 @@ impl Demuxer {
                 Err(ff::Error::Exit) => return Read::End,
                 Err(ff::Error::Eof) => return self.file.end(),
                 Err(ff::Error::Other { errno }) if errno == ff::error::EAGAIN && waited < PATIENCE => waited += 1,
-                Err(error) => return Read::Failed(format!("{} cannot be read on: {error}", self.file.path.display())),
+                Err(error) => return Read::Failed(self.file.failure("cannot be read on", error.into()).cause),
             }
         }
     }
@@ -265,12 +269,11 @@ impl OpenFile {
         if found < 0 {
             return Err(self.failure("has streams that cannot be read", found));
         }
-        let stream = input.streams().best(ff::media::Type::Video);
-        let stream = stream.filter(|stream| {
-            !stream
-                .disposition()
-                .contains(ff::format::stream::Disposition::ATTACHED_PIC)
-        });
+        let cover = ff::format::stream::Disposition::ATTACHED_PIC;
+        let is_video = |stream: &ff::Stream<'_>| {
+            stream.parameters().medium() == ff::media::Type::Video && !stream.disposition().contains(cover)
+        };
+        let stream = input.streams().find(is_video);
         let stream = stream.map(|stream| stream.index()).ok_or_else(|| {
             OperatorError::new(format!("{} has no video stream", self.path.display()))
                 .help("`ffprobe` lists what is in it")
@@ -279,6 +282,8 @@ impl OpenFile {
             // SAFETY: a plain field that the demuxer reads when it makes packets.
             unsafe { (*other.as_mut_ptr()).discard = ffi::AVDiscard::AVDISCARD_ALL };
         }
+        // Looking for streams decodes the beginning, which will be decoded again and complained about again.
+        take_complaint();
         Ok((input, stream))
     }
 
@@ -290,10 +295,7 @@ impl OpenFile {
             let score =
                 unsafe { ffi::av_probe_input_buffer2(self.io, &mut format, name.as_ptr(), ptr::null_mut(), 0, 0) };
             if score < 0 || format.is_null() {
-                let help = "only media files can be read; `ffprobe` says what FFmpeg makes of it";
-                return Err(self
-                    .failure("is no video or picture that FFmpeg knows", score)
-                    .help(help));
+                return Err(self.failure("is no video or picture that FFmpeg knows", score));
             }
             // SAFETY: formats are constants of the library, and all have names.
             let names = unsafe { CStr::from_ptr((*format).name) }.to_string_lossy().into_owned();
@@ -342,7 +344,8 @@ impl OpenFile {
     }
 
     fn failure(&self, what: &str, code: c_int) -> OperatorError {
-        OperatorError::new(format!("{} {what}: {}", self.path.display(), ff::Error::from(code)))
+        let cause = format!("{} {what}: {}", self.path.display(), ff::Error::from(code));
+        OperatorError::new(with_complaint(cause)).help("`ffprobe` says what FFmpeg makes of it")
     }
 }
 

@@ -15,9 +15,9 @@ use flowrun_engine as engine;
 use super::damage::Damage;
 use super::demux::{Demuxer, Read};
 use super::timeline::{Grid, Timeline};
-use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker};
+use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker, take_complaint, with_complaint};
 
-/// How many packets or drains in a row may fail before a file counts as noise.
+/// How many packets in a row may fail before a file counts as noise and ends.
 const FAILURES_AT_MOST: u32 = 10_000;
 
 /// What happens after the last picture.
@@ -76,6 +76,14 @@ enum Phase {
     Ended,
 }
 
+/// What became of the pictures since the file's start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pass {
+    decoded: u64,
+    given: u64,
+    unusable: u64,
+}
+
 /// The `file` source.
 pub struct FileSource {
     params: FileParams,
@@ -94,8 +102,7 @@ pub struct FileSource {
     ready: Option<Item>,
     /// Index of the next decoded picture.
     frame: u64,
-    /// Pictures since the file's start.
-    frames_of_pass: u64,
+    pass: Pass,
     failures_in_a_row: u32,
 }
 
@@ -128,7 +135,7 @@ impl Source for FileSource {
             pending: None,
             ready: None,
             frame: 0,
-            frames_of_pass: 0,
+            pass: Pass::default(),
             failures_in_a_row: 0,
             demuxer,
             options,
@@ -176,11 +183,12 @@ impl FileSource {
 
     fn picture(&mut self, frame: ff::frame::Video) -> Option<Next> {
         self.failures_in_a_row = 0;
-        self.frames_of_pass += 1;
+        self.pass.decoded += 1;
         let index = self.frame;
         self.frame += 1;
         let media_time = self.timeline.place(frame.timestamp(), frame.packet().duration);
-        let patched = frame.is_corrupt() || frame.has_decode_errors();
+        let complaint = take_complaint();
+        let patched = frame.is_corrupt() || frame.has_decode_errors() || complaint.is_some();
         let mut fault = match patched {
             true => self
                 .damage
@@ -190,6 +198,7 @@ impl FileSource {
         if self.grid.as_mut().is_none_or(|grid| grid.takes(media_time)) {
             match self.maker.picture(frame) {
                 Ok(picture) => {
+                    self.pass.given += 1;
                     self.ready = Some(Item {
                         frame: index,
                         media_time,
@@ -201,6 +210,7 @@ impl FileSource {
                     });
                 }
                 Err(error) => {
+                    self.pass.unusable += 1;
                     let unreadable = self.damage.add(|| format!("frame {index} cannot be used: {error}"));
                     fault = fault.or(unreadable);
                 }
@@ -218,8 +228,10 @@ impl FileSource {
         let packet = match self.pending.take().map_or_else(|| self.demuxer.read(), Read::Packet) {
             Read::Packet(packet) => packet,
             Read::End => {
+                let complaint = take_complaint();
                 self.drain();
-                return None;
+                let early = |complaint| self.damage.add(|| format!("the file ends early ({complaint})"));
+                return complaint.and_then(early).map(Next::Fault);
             }
             Read::Failed(cause) => {
                 self.drain();
@@ -227,11 +239,15 @@ impl FileSource {
             }
         };
         match self.decoder.feed(Some(&packet)) {
-            Fed::Taken if packet.is_corrupt() => {
-                let fault = self.damage.add(|| "the file has a damaged packet".into());
+            Fed::Taken => {
+                let complaint = take_complaint();
+                if !packet.is_corrupt() && complaint.is_none() {
+                    return None;
+                }
+                let cause = || complaint.unwrap_or_else(|| "the file marks it so".into());
+                let fault = self.damage.add(|| format!("a packet is damaged ({})", cause()));
                 fault.map(Next::Fault)
             }
-            Fed::Taken => None,
             Fed::Full => {
                 self.pending = Some(packet);
                 self.failed(|| "the decoder takes no packet and gives no picture".into())
@@ -250,7 +266,7 @@ impl FileSource {
 
     fn failed(&mut self, cause: impl FnOnce() -> String) -> Option<Next> {
         self.failures_in_a_row += 1;
-        let fault = self.damage.add(cause).map(Next::Fault);
+        let fault = self.damage.add(|| with_complaint(cause())).map(Next::Fault);
         if self.failures_in_a_row >= FAILURES_AT_MOST {
             return fault.or_else(|| self.give_up());
         }
@@ -274,17 +290,21 @@ impl FileSource {
             let nothing = || Next::Fault(format!("{path} has no picture that can be decoded"));
             return Ok(fault.or_else(|| (self.frame == 0).then(nothing)));
         }
-        if self.frames_of_pass == 0 {
+        // Another pass would give no more than this one did.
+        if self.pass.decoded == 0 || (self.pass.given == 0 && self.pass.unusable > 0) {
             return Err(OperatorError::new(format!(
-                "{path} has no picture that can be decoded, so it cannot be looped"
+                "{path} has no picture that can be decoded and used, so it cannot be looped"
             ))
             .help("`ffprobe` says what is wrong with it"));
         }
         self.demuxer.rewind()?;
         self.decoder = Decoder::open(self.demuxer.parameters(), self.demuxer.time_base(), self.options)?;
         self.timeline.restart();
-        self.frames_of_pass = 0;
+        self.pass = Pass::default();
         self.phase = Phase::Reading;
         Ok(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;
