@@ -162,7 +162,15 @@ impl<O: Operator> Harness<O> {
     #[must_use]
     pub fn line(self, name: &str, units: Units, ends: [[f64; 2]; 2]) -> Self {
         let (forward, backward) = ("forward".to_owned(), "backward".to_owned());
-        self.shape(name, units, Shape::Line { ends, forward, backward })
+        self.shape(
+            name,
+            units,
+            Shape::Line {
+                ends,
+                forward,
+                backward,
+            },
+        )
     }
 
     fn shape(self, name: &str, units: Units, shape: Shape) -> Self {
@@ -192,7 +200,10 @@ impl<O: Operator> Harness<O> {
     /// Names the camera.
     #[must_use]
     pub fn camera(mut self, name: &str) -> Self {
-        assert!(self.names.is_none(), "the camera is told before the first frame or class");
+        assert!(
+            self.names.is_none(),
+            "the camera is told before the first frame or class"
+        );
         self.plan.cameras[0].name = name.to_owned();
         self
     }
@@ -444,7 +455,9 @@ mod tests {
             if at.event_time == EventTime(-1) {
                 return Err("before all time".into());
             }
-            let counted = detections.iter().filter(|seen| f64::from(seen.score) >= self.params.score);
+            let counted = detections
+                .iter()
+                .filter(|seen| f64::from(seen.score) >= self.params.score);
             self.seen += (counted.count() + tracks.len()) as u64;
             out.push(track(self.seen));
             Ok(())

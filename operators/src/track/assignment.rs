@@ -97,7 +97,11 @@ impl<'a> Search<'a> {
     /// Adds a row by the cheapest change of the assignment: a path that ends at a free column, or at a row that is
     /// better left alone.
     fn insert(&mut self, row: usize) {
-        let prices = self.pairs.of(row).iter().map(|(column, gain)| gain - self.column_price[*column]);
+        let prices = self
+            .pairs
+            .of(row)
+            .iter()
+            .map(|(column, gain)| gain - self.column_price[*column]);
         self.row_price[row] = prices.fold(0.0, f64::min);
 
         let (mut here, mut distance) = (row, 0.0);

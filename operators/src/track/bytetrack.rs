@@ -148,8 +148,9 @@ impl ByteTrack {
         let (sure, unsure) = candidates(detections, params);
 
         // Everything confirmed is predicted to now; what is on probation is compared where it was seen.
-        let (mut pool, mut probation): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.tracked).into_iter().partition(|track| track.confirmed);
+        let (mut pool, mut probation): (Vec<_>, Vec<_>) = std::mem::take(&mut self.tracked)
+            .into_iter()
+            .partition(|track| track.confirmed);
         let tracked_before = pool.len();
         pool.append(&mut self.lost);
         for (index, track) in pool.iter_mut().enumerate() {
@@ -164,7 +165,11 @@ impl ByteTrack {
         for (track, candidate) in &first.matches {
             pool[*track].correct(&sure[*candidate], step);
         }
-        let still_tracked = first.tracks.into_iter().filter(|track| *track < tracked_before).collect();
+        let still_tracked = first
+            .tracks
+            .into_iter()
+            .filter(|track| *track < tracked_before)
+            .collect();
         let second = associate(&pool, still_tracked, &unsure, false, UNSURE_LIMIT);
         for (track, candidate) in &second.matches {
             pool[*track].correct(&unsure[*candidate], step);
@@ -228,7 +233,11 @@ impl ByteTrack {
         for (t, tracked) in self.tracked.iter().enumerate() {
             for (l, lost) in self.lost.iter().enumerate() {
                 if distance(&tracked_boxes[t], &lost_boxes[l]) < DUPLICATE_DISTANCE {
-                    let stays = if age(tracked) > age(lost) { &mut lost_stays[l] } else { &mut tracked_stays[t] };
+                    let stays = if age(tracked) > age(lost) {
+                        &mut lost_stays[l]
+                    } else {
+                        &mut tracked_stays[t]
+                    };
                     *stays = false;
                 }
             }
@@ -251,9 +260,8 @@ fn candidates(detections: &[Detection], params: &TrackParams) -> (Vec<Candidate>
         usable.sort_by(|a, b| b.score.total_cmp(&a.score));
         usable.truncate(MOST_DETECTIONS);
     }
-    let is_unsure = |candidate: &Candidate| {
-        candidate.score > params.track_low_thresh && candidate.score < params.track_high_thresh
-    };
+    let is_unsure =
+        |candidate: &Candidate| candidate.score > params.track_low_thresh && candidate.score < params.track_high_thresh;
     let unsure = usable.iter().copied().filter(is_unsure).collect();
     usable.retain(|candidate| candidate.score >= params.track_high_thresh);
     (usable, unsure)

@@ -111,7 +111,10 @@ impl Motion {
     /// Whether the arithmetic has not overflowed, and the box can be told in f32.
     pub fn is_finite(&self) -> bool {
         let told = self.corners().iter().all(|number| (*number as f32).is_finite());
-        told && self.axes.iter().all(|axis| axis.value_variance.is_finite() && axis.rate_variance.is_finite())
+        told && self
+            .axes
+            .iter()
+            .all(|axis| axis.value_variance.is_finite() && axis.rate_variance.is_finite())
     }
 }
 
@@ -152,7 +155,16 @@ mod tests {
 
         fn predict(&mut self) {
             let h = self.mean[3];
-            let noise = [h / 20.0, h / 20.0, 1e-2, h / 20.0, h / 160.0, h / 160.0, 1e-5, h / 160.0];
+            let noise = [
+                h / 20.0,
+                h / 20.0,
+                1e-2,
+                h / 20.0,
+                h / 160.0,
+                h / 160.0,
+                1e-5,
+                h / 160.0,
+            ];
             let transition = |row: usize, column: usize| f64::from(row == column || row + 4 == column);
             let mean = self.mean;
             self.mean = std::array::from_fn(|row| (0..8).map(|k| transition(row, k) * mean[k]).sum());
@@ -185,7 +197,11 @@ mod tests {
                 for column in 0..=row {
                     let known: f64 = (0..column).map(|k| factor[row][k] * factor[column][k]).sum();
                     let rest = projected[row][column] - known;
-                    factor[row][column] = if row == column { rest.sqrt() } else { rest / factor[column][column] };
+                    factor[row][column] = if row == column {
+                        rest.sqrt()
+                    } else {
+                        rest / factor[column][column]
+                    };
                 }
             }
             // Each row of the gain solves projected * gain = covariance.

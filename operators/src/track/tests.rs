@@ -41,45 +41,77 @@ fn golden() -> Option<Golden> {
     let json: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     let (mut detections, mut tracks) = (Vec::new(), Vec::new());
     for frame in json["frames"].as_array().expect("frames") {
-        let rows = |name: &str| -> Vec<Vec<f64>> { serde_json::from_value(frame[name].clone()).expect("rows of numbers") };
+        let rows =
+            |name: &str| -> Vec<Vec<f64>> { serde_json::from_value(frame[name].clone()).expect("rows of numbers") };
         let seen = rows("dets").into_iter().map(|row| {
             let corners = std::array::from_fn(|side| row[side] as f32);
             detection(corners, row[4] as f32, row[5] as u16)
         });
-        detections.push(seen.collect());
-        let followed = rows("tracks").into_iter();
-        tracks.push(followed.map(|row| (row[4] as u64, ClassId(row[6] as u16), [row[0], row[1], row[2], row[3]])).collect());
+        let mut seen: Vec<_> = seen.collect();
+        let followed = rows("tracks");
+        for row in &followed {
+            // A matched detection's score is told with one more decimal.
+            seen[row[7] as usize].score = row[5] as f32;
+        }
+        detections.push(seen);
+        let followed = followed.into_iter();
+        tracks.push(
+            followed
+                .map(|row| (row[4] as u64, ClassId(row[6] as u16), [row[0], row[1], row[2], row[3]]))
+                .collect(),
+        );
     }
     Some(Golden { detections, tracks })
 }
 
 fn followed(frames: &[Vec<Detection>]) -> Vec<Vec<Track>> {
     let mut tracker = ByteTrack::default();
-    frames.iter().map(|frame| tracker.step(frame, &defaults()).collect()).collect()
+    frames
+        .iter()
+        .map(|frame| tracker.step(frame, &defaults()).collect())
+        .collect()
 }
+
+/// The recording rounds scores of detections to three decimals. Six decisions hang on the fourth: frame, detection,
+/// and a score that rounds to the recorded one.
+const ROUNDED: [(usize, usize, f32); 6] = [
+    (63, 9, 0.2496),
+    (145, 9, 0.2496),
+    (176, 8, 0.2496),
+    (240, 11, 0.2496),
+    (254, 11, 0.3506),
+    (317, 9, 0.2496),
+];
 
 #[test]
 fn recorded_tracks_of_ultralytics_are_found_again() {
-    let Some(golden) = golden() else { return };
-    let (mut to_theirs, mut to_ours) = (BTreeMap::new(), BTreeMap::new());
-    let (mut rows, mut agreed, mut worst) = (0, 0, 0.0_f64);
-    for (ours, theirs) in followed(&golden.detections).iter().zip(&golden.tracks) {
-        rows += ours.len().max(theirs.len());
-        for track in ours {
-            let corners = [track.bbox.x1, track.bbox.y1, track.bbox.x2, track.bbox.y2].map(f64::from);
-            let apart = |other: &[f64; 4]| (0..4).map(|side| (corners[side] - other[side]).abs()).fold(0.0, f64::max);
-            let Some((id, class, bbox)) = theirs.iter().min_by(|a, b| apart(&a.2).total_cmp(&apart(&b.2))) else {
-                continue;
-            };
-            let same_name = *to_theirs.entry(track.id).or_insert(*id) == *id && *to_ours.entry(*id).or_insert(track.id) == track.id;
-            if same_name && *class == track.class && apart(bbox) <= 0.05 {
-                agreed += 1;
-                worst = worst.max(apart(bbox));
-            } 
+    let Some(mut golden) = golden() else { return };
+    for (frame, index, score) in ROUNDED {
+        let recorded = &mut golden.detections[frame][index].score;
+        assert!((*recorded - score).abs() <= 0.000_5, "{recorded}");
+        *recorded = score;
+    }
+    let (mut rows, mut worst) = (0, 0.0_f64);
+    let ours = followed(&golden.detections);
+    for (frame, (ours, theirs)) in ours.iter().zip(&golden.tracks).enumerate() {
+        let mut theirs = theirs.clone();
+        theirs.sort_by_key(|(id, ..)| *id);
+        let names =
+            |tracks: &[(u64, ClassId, [f64; 4])]| tracks.iter().map(|(id, class, _)| (*id, *class)).collect::<Vec<_>>();
+        let told: Vec<_> = ours.iter().map(|track| (track.id.0, track.class)).collect();
+        assert_eq!(told, names(&theirs), "frame {frame}");
+        for (track, (_, _, corners)) in ours.iter().zip(&theirs) {
+            let Rect { x1, y1, x2, y2 } = track.bbox;
+            let apart = [x1, y1, x2, y2]
+                .into_iter()
+                .zip(corners)
+                .map(|(ours, theirs)| (f64::from(ours) - theirs).abs());
+            worst = apart.fold(worst, f64::max);
+            rows += 1;
         }
     }
-    println!("{agreed} of {rows} rows agree, {} tracks, boxes within {worst:.4} px", to_ours.len());
-    assert!(agreed as f64 >= 0.995 * f64::from(rows as u32), "only {agreed} of {rows} rows agree");
+    println!("{rows} rows agree, boxes within {worst:.4} px");
+    assert!(worst < 0.01, "boxes differ by {worst} px");
 }
 
 /// What may happen to a detector's box: anything.
@@ -94,7 +126,11 @@ fn wild() -> impl Strategy<Value = f32> {
 }
 
 fn wild_frames() -> impl Strategy<Value = Vec<Vec<Detection>>> {
-    let one = ([wild(), wild(), wild(), wild()], prop_oneof![0.0_f32..1.0, any::<f32>()], any::<u16>());
+    let one = (
+        [wild(), wild(), wild(), wild()],
+        prop_oneof![0.0_f32..1.0, any::<f32>()],
+        any::<u16>(),
+    );
     let one = one.prop_map(|(corners, score, class)| detection(corners, score, class));
     prop::collection::vec(prop::collection::vec(one, 0..12), 0..40)
 }
@@ -102,7 +138,14 @@ fn wild_frames() -> impl Strategy<Value = Vec<Vec<Detection>>> {
 /// Some things that drift about, now and then unseen, never alike.
 fn calm_frames() -> impl Strategy<Value = Vec<Vec<Detection>>> {
     let one = (
-        [0.0_f32..1000.0, 0.0_f32..600.0, 20.0_f32..200.0, 20.0_f32..200.0, -6.0_f32..6.0, -6.0_f32..6.0],
+        [
+            0.0_f32..1000.0,
+            0.0_f32..600.0,
+            20.0_f32..200.0,
+            20.0_f32..200.0,
+            -6.0_f32..6.0,
+            -6.0_f32..6.0,
+        ],
         0..3_u16,
         prop::collection::vec(prop_oneof![1 => Just(0.0_f32), 6 => 0.05_f32..1.0], 30),
     );
@@ -121,7 +164,9 @@ fn calm_frames() -> impl Strategy<Value = Vec<Vec<Detection>>> {
 
 fn run(frames: &[Vec<Detection>]) -> Harness<TrackObjects> {
     let numbered = frames.iter().enumerate();
-    numbered.fold(Harness::new(), |harness, (number, rows)| harness.frame(number as u64, rows.clone()))
+    numbered.fold(Harness::new(), |harness, (number, rows)| {
+        harness.frame(number as u64, rows.clone())
+    })
 }
 
 proptest! {
@@ -181,10 +226,17 @@ fn a_track_shows_at_once_in_the_first_frame_and_else_when_seen_twice() {
 #[test]
 fn low_scores_continue_a_track_and_never_begin_one() {
     let run = Harness::<TrackObjects>::new()
-        .frame(0, [detection(HERE, 0.9, 0), detection([500.0, 0.0, 600.0, 100.0], 0.2, 0)])
+        .frame(
+            0,
+            [detection(HERE, 0.9, 0), detection([500.0, 0.0, 600.0, 100.0], 0.2, 0)],
+        )
         .frame(1, [detection(HERE, 0.15, 0)])
         .frame(2, [detection(HERE, 0.1, 0)]);
-    let seen: Vec<_> = run.rows().iter().map(|(frame, track)| (*frame, track.id.0, track.score)).collect();
+    let seen: Vec<_> = run
+        .rows()
+        .iter()
+        .map(|(frame, track)| (*frame, track.id.0, track.score))
+        .collect();
     assert_eq!(seen, [(0, 1, 0.9), (1, 1, 0.15)], "0.1 is not above the low threshold");
 }
 
@@ -192,10 +244,14 @@ fn low_scores_continue_a_track_and_never_begin_one() {
 fn a_lost_track_comes_back_within_the_buffer_only() {
     let back_after = |missing: u64| {
         let gone = (1..=missing).fold(
-            Harness::<TrackObjects>::new().param("track-buffer", "5").frame(0, [detection(HERE, 0.9, 0)]),
+            Harness::<TrackObjects>::new()
+                .param("track-buffer", "5")
+                .frame(0, [detection(HERE, 0.9, 0)]),
             |harness, number| harness.frame(number, []),
         );
-        let back = gone.frame(missing + 1, [detection(HERE, 0.9, 0)]).frame(missing + 2, [detection(HERE, 0.9, 0)]);
+        let back = gone
+            .frame(missing + 1, [detection(HERE, 0.9, 0)])
+            .frame(missing + 2, [detection(HERE, 0.9, 0)]);
         back.rows_of(missing + 2)[0].id.0
     };
     assert_eq!(back_after(5), 1);
