@@ -1,5 +1,6 @@
 //! x
 
+pub mod analyse;
 #[cfg(test)]
 mod testing;
 pub mod track;
