@@ -143,16 +143,22 @@ impl Operator for CrossLines {
     type State = CrossState;
 
     fn new(params: CrossParams, setup: &Setup<'_>) -> Result<Self> {
-        let gate = |line: &Ref<Line>| {
-            let shape = setup.line(line)?;
-            Some(Gate {
-                ends: shape.in_pixels(Size::default()),
-                name: line.name().to_owned(),
-                shape,
-            })
-        };
+        let mut gates: Vec<Gate> = Vec::new();
+        for line in &params.lines {
+            // A name given twice is one line.
+            if let Some(shape) = setup
+                .line(line)
+                .filter(|shape| gates.iter().all(|gate| gate.shape.id != shape.id))
+            {
+                gates.push(Gate {
+                    ends: shape.in_pixels(Size::default()),
+                    name: line.name().to_owned(),
+                    shape,
+                });
+            }
+        }
         Ok(CrossLines {
-            gates: params.lines.iter().filter_map(gate).collect(),
+            gates,
             params,
             size: Size::default(),
             roster: Roster::default(),
@@ -287,6 +293,14 @@ mod tests {
         assert_eq!(down(harness(), &[90.0, 100.0, 100.0, 110.0]), [(1, Forward)]);
         assert_eq!(down(harness(), &[110.0, 100.0, 90.0]), [(2, Backward)]);
         assert_eq!(down(harness(), &[90.0, 100.0, 90.0]), [(1, Forward), (2, Backward)]);
+    }
+
+    #[test]
+    fn a_line_named_twice_counts_once() {
+        assert_eq!(
+            down(harness().param("lines", "stop,stop"), &[90.0, 110.0]),
+            [(1, Forward)]
+        );
     }
 
     #[test]

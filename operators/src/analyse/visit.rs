@@ -140,16 +140,22 @@ impl Operator for VisitZones {
     type State = VisitState;
 
     fn new(params: VisitParams, setup: &Setup<'_>) -> Result<Self> {
-        let area = |zone: &Ref<Zone>| {
-            let shape = setup.polygon(zone)?;
-            Some(Area {
-                corners: shape.in_pixels(Size::default()),
-                name: zone.name().to_owned(),
-                shape,
-            })
-        };
+        let mut areas: Vec<Area> = Vec::new();
+        for zone in &params.zones {
+            // A name given twice is one zone.
+            if let Some(shape) = setup
+                .polygon(zone)
+                .filter(|shape| areas.iter().all(|area| area.shape.id != shape.id))
+            {
+                areas.push(Area {
+                    corners: shape.in_pixels(Size::default()),
+                    name: zone.name().to_owned(),
+                    shape,
+                });
+            }
+        }
         Ok(VisitZones {
-            areas: params.zones.iter().filter_map(area).collect(),
+            areas,
             params,
             size: Size::default(),
             roster: Roster::default(),

@@ -275,7 +275,7 @@ fn memory_stays_bounded_whatever_comes() {
         ..defaults()
     };
     let mut tracker = ByteTrack::default();
-    for round in 0..40_u16 {
+    for round in 0..14_u16 {
         // Each round is at a place of its own, is confirmed by a second look, and is never seen again.
         let boxes: Vec<_> = (0..1_200_u16)
             .map(|place| {
