@@ -6,6 +6,9 @@
 //! ```
 //! Knows no timely, no FFmpeg and no CUDA. What operators exist is told by a [`port::Catalogue`].
 
+// The derives name this crate by its path from outside.
+extern crate self as flowrun_dsl;
+
 pub mod diagnostic;
 pub mod document;
 pub mod expr;

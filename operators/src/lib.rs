@@ -1,6 +1,8 @@
 //! flowrun's built-in operators: where a researcher looks first.
 
+pub mod analyse;
 pub mod decode;
+pub mod detect;
 pub mod query;
 pub mod source;
 #[cfg(test)]
@@ -9,15 +11,19 @@ pub mod track;
 pub mod truth;
 pub mod write;
 
-use flowrun_engine::registry::{Def, OperatorDef, QueryDef, SinkDef, SourceDef};
+use flowrun_engine::registry::{Def, OffloadDef, OperatorDef, QueryDef, SinkDef, SourceDef};
 
 /// All of them: one line an operator.
 pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::FileSource>::new(),
     &SourceDef::<source::rows::RowsSource>::new(),
+    &SourceDef::<source::synthetic::SyntheticSource>::new(),
+    &OffloadDef::<detect::Detect>::new(),
     &Def::<truth::Truth>::new(),
     &Def::<truth::TruthTracks>::new(),
     &Def::<track::TrackObjects>::new(),
+    &Def::<analyse::VisitZones>::new(),
+    &Def::<analyse::CrossLines>::new(),
     &QueryDef::<query::WindowedQuery>::new(),
     &SinkDef::<write::jsonl::Jsonl>::new(),
 ];

@@ -38,17 +38,26 @@ fn expand(input: DeriveInput, with: fn(&DeriveInput) -> Result<Tokens>) -> Token
 
 /// The language crate as the deriving crate sees it: directly, or through the facade.
 fn dsl_path() -> Result<Tokens> {
-    let path = |found: FoundCrate, own: &str| match found {
-        FoundCrate::Itself => Ident::new(own, Span::call_site()),
+    crate_path("flowrun-dsl", "dsl").ok_or_else(|| Error::new(Span::call_site(), "add `flowrun` to the dependencies"))
+}
+
+/// The engine crate as the deriving crate sees it; the language's own tests see none.
+fn engine_path() -> Option<Tokens> {
+    crate_path("flowrun-engine", "engine")
+}
+
+fn crate_path(package: &str, module: &str) -> Option<Tokens> {
+    let name = |found: FoundCrate, package: &str| match found {
+        FoundCrate::Itself => Ident::new(&package.replace('-', "_"), Span::call_site()),
         FoundCrate::Name(name) => Ident::new(&name, Span::call_site()),
     };
-    if let Ok(found) = crate_name("flowrun-dsl") {
-        let name = path(found, "flowrun_dsl");
-        return Ok(quote!(::#name));
+    if let Ok(found) = crate_name(package) {
+        let name = name(found, package);
+        return Some(quote!(::#name));
     }
-    let found = crate_name("flowrun").map_err(|error| Error::new(Span::call_site(), error))?;
-    let name = path(found, "flowrun");
-    Ok(quote!(::#name::dsl))
+    let found = name(crate_name("flowrun").ok()?, "flowrun");
+    let module = Ident::new(module, Span::call_site());
+    Some(quote!(::#found::#module))
 }
 
 fn named_fields(input: &DeriveInput) -> Result<&syn::FieldsNamed> {

@@ -20,7 +20,24 @@ pub fn expand(input: &DeriveInput) -> Result<Tokens> {
         .collect();
     let places: Vec<_> = (0..idents.len()).map(Index::from).collect();
     let count = idents.len();
+    // Only the language's own tests see no engine.
+    let row_type = crate::engine_path().map(|engine| {
+        quote! {
+            impl #engine::batch::RowType for #name {
+                fn kind() -> #dsl::port::RowKind {
+                    #dsl::port::RowKind::Table(<Self as #dsl::schema::Row>::schema())
+                }
+                fn from_batch(batch: &#engine::batch::Batch) -> ::std::option::Option<#engine::rows::Rows<Self>> {
+                    #engine::batch::rows_of(batch)
+                }
+                fn into_batch(rows: ::std::vec::Vec<Self>) -> #engine::batch::Batch {
+                    #engine::batch::table_of(&rows)
+                }
+            }
+        }
+    });
     Ok(quote! {
+        #row_type
         impl #dsl::schema::Row for #name {
             fn schema() -> #dsl::schema::Schema {
                 #dsl::schema::Schema {

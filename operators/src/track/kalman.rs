@@ -166,32 +166,25 @@ mod tests {
                 h / 160.0,
             ];
             let transition = |row: usize, column: usize| f64::from(row == column || row + 4 == column);
-            let mean = self.mean;
+            let (mean, before) = (self.mean, self.covariance);
             self.mean = std::array::from_fn(|row| (0..8).map(|k| transition(row, k) * mean[k]).sum());
-            let before = self.covariance;
-            for row in 0..8 {
-                for column in 0..8 {
-                    let mut sum = f64::from(row == column) * noise[row] * noise[row];
-                    for (k, line) in before.iter().enumerate() {
-                        for (l, value) in line.iter().enumerate() {
-                            sum += transition(row, k) * value * transition(column, l);
-                        }
-                    }
-                    self.covariance[row][column] = sum;
-                }
-            }
+            let spread = |row: usize, column: usize| -> f64 {
+                let along = |k: usize| (0..8).map(|l| before[k][l] * transition(column, l)).sum::<f64>();
+                (0..8).map(|k| transition(row, k) * along(k)).sum()
+            };
+            self.covariance = std::array::from_fn(|row| {
+                std::array::from_fn(|column| spread(row, column) + f64::from(row == column) * noise[row].powi(2))
+            });
         }
 
         fn correct(&mut self, seen: Measurement) {
             let h = self.mean[3];
             let noise = [h / 20.0, h / 20.0, 1e-1, h / 20.0];
-            let mut projected = [[0.0; 4]; 4];
-            for row in 0..4 {
-                for column in 0..4 {
-                    projected[row][column] =
-                        self.covariance[row][column] + f64::from(row == column) * noise[row] * noise[row];
-                }
-            }
+            let projected: [[f64; 4]; 4] = std::array::from_fn(|row| {
+                std::array::from_fn(|column| {
+                    self.covariance[row][column] + f64::from(row == column) * noise[row].powi(2)
+                })
+            });
             let mut factor = [[0.0_f64; 4]; 4];
             for row in 0..4 {
                 for column in 0..=row {

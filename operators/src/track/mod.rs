@@ -42,7 +42,7 @@ pub struct TrackParams {
     /// The least score with which a track begins.
     #[param(live, default = "0.25", min = 0.0, max = 1.0)]
     pub new_track_thresh: f32,
-    /// For how many frames a lost object may come back as the same track.
+    /// For how many frames of this camera, those left out not counted, a lost object may come back as the same track.
     #[param(live, default = "30", min = 0, max = 100_000)]
     pub track_buffer: u32,
     /// The highest cost, 1 - IoU (times score where scores are fused), of the first match.
