@@ -2,3 +2,4 @@
 
 pub mod rows;
 mod size;
+pub mod synthetic;
