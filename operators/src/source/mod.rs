@@ -5,6 +5,7 @@ mod demux;
 mod file;
 pub mod rows;
 mod size;
+pub mod synthetic;
 mod timeline;
 
 pub use file::{AtEnd, DecodeWhich, FileParams, FileSource};
