@@ -6,6 +6,7 @@ extern crate self as flowrun_engine;
 pub mod batch;
 pub mod errors;
 pub mod frame;
+pub mod infer;
 pub mod names;
 pub mod operator;
 pub mod rows;

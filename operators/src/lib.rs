@@ -1,1 +1,5 @@
-//! x
+//! flowrun's built-in operators.
+
+pub mod detect;
+#[cfg(test)]
+mod testing;
