@@ -23,7 +23,8 @@ const LONGEST_NAME: u64 = 4096;
 /// When it cannot be read, is no model or a truncated one, or names a file that is elsewhere or missing.
 pub(super) fn check(model: &Path) -> Result<()> {
     let shown = model.display();
-    let file = File::open(model).map_err(|error| OperatorError::new(format!("model `{shown}` cannot be read: {error}")))?;
+    let file =
+        File::open(model).map_err(|error| OperatorError::new(format!("model `{shown}` cannot be read: {error}")))?;
     let about = file.metadata()?;
     if !about.is_file() {
         return Err(OperatorError::new(format!("model `{shown}` is no file")));
@@ -33,7 +34,10 @@ pub(super) fn check(model: &Path) -> Result<()> {
         OperatorError::new(format!("`{shown}` is no ONNX model: {fault}"))
             .help("export the model again, as in `yolo export format=onnx`, or copy it again if it was cut short")
     })?;
-    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = model
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     for location in locations {
         inside(folder, &location).map_err(|fault| {
             OperatorError::new(format!("model `{shown}` keeps weights in `{location}`, {fault}"))
@@ -81,7 +85,9 @@ impl Message {
             (Message::Graph, 1) | (Message::Function, 7) => Some(Message::Node),
             (Message::Node, 5) | (Message::Function, 11) => Some(Message::Attribute),
             (Message::Graph, 15) | (Message::Attribute, 22 | 23) => Some(Message::SparseTensor),
-            (Message::Graph, 5) | (Message::Attribute, 5 | 10) | (Message::SparseTensor, 1 | 2) => Some(Message::Tensor),
+            (Message::Graph, 5) | (Message::Attribute, 5 | 10) | (Message::SparseTensor, 1 | 2) => {
+                Some(Message::Tensor)
+            }
             (Message::Tensor, 13) => Some(Message::ExternalData),
             _ => None,
         }
@@ -259,7 +265,14 @@ mod tests {
         for place in [in_initializer, in_constant_of_loop] {
             checked(&place(tensor("weights.bin"))).unwrap();
             checked(&place(tensor("./weights.bin"))).unwrap();
-            for escape in ["/etc/passwd", "../weights.bin", "a/../../x", "link.bin", "absent.bin", ""] {
+            for escape in [
+                "/etc/passwd",
+                "../weights.bin",
+                "a/../../x",
+                "link.bin",
+                "absent.bin",
+                "",
+            ] {
                 let error = checked(&place(tensor(escape))).unwrap_err();
                 assert!(error.cause.contains("keeps weights in"), "{escape}: {error}");
             }

@@ -95,7 +95,11 @@ fn newest_library(folder: &Path) -> Option<PathBuf> {
     let numbered = std::fs::read_dir(folder).ok()?.flatten().filter_map(|entry| {
         let name = entry.file_name();
         let version = name.to_str()?.strip_prefix(LIBRARY)?.strip_prefix('.')?;
-        let numbers = version.split('.').map(str::parse).collect::<Result<Vec<u32>, _>>().ok()?;
+        let numbers = version
+            .split('.')
+            .map(str::parse)
+            .collect::<Result<Vec<u32>, _>>()
+            .ok()?;
         Some((numbers, entry.path()))
     });
     numbered.max().map(|(_, path)| path)
@@ -133,7 +137,8 @@ fn version(library: &Path) -> Option<String> {
         return None;
     }
     // SAFETY: ONNX Runtime declares `const OrtApiBase* OrtGetApiBase(void)`, and `load` has had ort call it already.
-    let base = unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol)() };
+    let base =
+        unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol)() };
     // SAFETY: the base lives as long as the library, and so does the text, which ends in NUL.
     let text = unsafe { CStr::from_ptr(((*base.as_ref()?).GetVersionString)()) };
     Some(text.to_string_lossy().into_owned())
@@ -147,10 +152,18 @@ mod tests {
     fn the_newest_library_of_a_folder_wins() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(newest_library(folder.path()), None);
-        for name in ["libonnxruntime.so.1.9.0", "libonnxruntime.so.1.32.0", "libonnxruntime.so.junk", "other.so"] {
+        for name in [
+            "libonnxruntime.so.1.9.0",
+            "libonnxruntime.so.1.32.0",
+            "libonnxruntime.so.junk",
+            "other.so",
+        ] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        assert_eq!(newest_library(folder.path()), Some(folder.path().join("libonnxruntime.so.1.32.0")));
+        assert_eq!(
+            newest_library(folder.path()),
+            Some(folder.path().join("libonnxruntime.so.1.32.0"))
+        );
         std::fs::write(folder.path().join(LIBRARY), "").unwrap();
         assert_eq!(newest_library(folder.path()), Some(folder.path().join(LIBRARY)));
     }

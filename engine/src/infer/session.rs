@@ -64,7 +64,11 @@ pub struct TensorSpec {
 
 impl fmt::Display for TensorSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dims: Vec<_> = self.dims.iter().map(|dim| dim.map_or("?".into(), |dim| dim.to_string())).collect();
+        let dims: Vec<_> = self
+            .dims
+            .iter()
+            .map(|dim| dim.map_or("?".into(), |dim| dim.to_string()))
+            .collect();
         write!(f, "`{}` [{}]", self.name, dims.join(", "))
     }
 }
@@ -118,7 +122,12 @@ impl Model {
         let (mut inputs, outputs) = (specs(session.inputs())?, specs(session.outputs())?);
         let input = match inputs.pop() {
             Some(input) if inputs.is_empty() => input,
-            _ => return Err(about(format!("has {} inputs where one is expected", session.inputs().len()))),
+            _ => {
+                return Err(about(format!(
+                    "has {} inputs where one is expected",
+                    session.inputs().len()
+                )));
+            }
         };
         if outputs.is_empty() {
             return Err(about("has no output".into()));
@@ -126,7 +135,10 @@ impl Model {
         let metadata = guarded(|| {
             let metadata = session.metadata()?;
             let keys = metadata.custom_keys()?;
-            Ok(keys.into_iter().filter_map(|key| metadata.custom(&key).map(|value| (key, value))).collect())
+            Ok(keys
+                .into_iter()
+                .filter_map(|key| metadata.custom(&key).map(|value| (key, value)))
+                .collect())
         });
         Ok(Model {
             input,
@@ -167,10 +179,15 @@ impl Model {
                 TensorView::F16(data) => TensorRef::from_array_view((dims, data))?.into(),
             };
             let mut outputs = session.run([value])?;
-            outputs.remove(name).ok_or_else(|| ort::Error::new("the model answered without its first output"))
+            outputs
+                .remove(name)
+                .ok_or_else(|| ort::Error::new("the model answered without its first output"))
         });
         let value = value.map_err(|cause| OperatorError::new(format!("inference failed: {cause}")))?;
-        let dims = value.dtype().tensor_shape().map(|shape| shape.iter().map(|dim| *dim as usize).collect());
+        let dims = value
+            .dtype()
+            .tensor_shape()
+            .map(|shape| shape.iter().map(|dim| *dim as usize).collect());
         Ok(OutputTensor {
             dims: dims.unwrap_or_default(),
             value,
@@ -230,7 +247,12 @@ fn build(runtime: &Runtime, path: &Path, threads: usize, provider: Provider) -> 
 }
 
 fn spec(outlet: &Outlet) -> Result<TensorSpec, String> {
-    let unfit = |what: String| format!("has a tensor `{}` of {what} where fp32 or fp16 is expected", outlet.name());
+    let unfit = |what: String| {
+        format!(
+            "has a tensor `{}` of {what} where fp32 or fp16 is expected",
+            outlet.name()
+        )
+    };
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
         return Err(unfit(outlet.dtype().to_string()));
     };

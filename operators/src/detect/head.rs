@@ -35,7 +35,7 @@ pub trait Head: Send + Sync {
 /// When the shape is neither's.
 pub fn head_of(dims: &[usize], batch: usize, classes: Option<usize>) -> Result<Box<dyn Head>> {
     match *dims {
-        [pictures, rows, 6] if pictures == batch && rows > 0 && classes != Some(2) => Ok(Box::new(EndToEnd { rows })),
+        [pictures, rows, 6] if pictures == batch && rows > 0 => Ok(Box::new(EndToEnd { rows })),
         [pictures, channels, anchors]
             if pictures == batch && anchors > 0 && channels > 4 && fits(channels, anchors, classes) =>
         {
@@ -89,7 +89,9 @@ impl Head for Grid {
                 continue;
             }
             let class = (0..self.classes).find(|class| scores[class * self.anchors + anchor] == *score);
-            let Some(class) = class.filter(|class| settings.wants(*class)) else { continue };
+            let Some(class) = class.filter(|class| settings.wants(*class)) else {
+                continue;
+            };
             let [x, y, width, height] = [0, 1, 2, 3].map(|row| boxes[row * self.anchors + anchor]);
             let bbox = Rect {
                 x1: x - width / 2.0,
@@ -134,7 +136,9 @@ impl Head for EndToEnd {
 
 /// None where a number is not finite: quantised and broken models make such.
 fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
-    let finite = [bbox.x1, bbox.y1, bbox.x2, bbox.y2, score].iter().all(|number| number.is_finite());
+    let finite = [bbox.x1, bbox.y1, bbox.x2, bbox.y2, score]
+        .iter()
+        .all(|number| number.is_finite());
     let score = score.min(1.0);
     finite.then_some(Candidate { bbox, score, class })
 }

@@ -147,7 +147,11 @@ impl Python<'_> {
     }
     fn unexpected(&self, wanted: &str) -> String {
         match self.peek() {
-            Some(found) => format!("expected {wanted} at byte {}, found `{}`", self.at, found.escape_default()),
+            Some(found) => format!(
+                "expected {wanted} at byte {}, found `{}`",
+                self.at,
+                found.escape_default()
+            ),
             None => format!("expected {wanted}, found the end"),
         }
     }
@@ -223,7 +227,10 @@ impl Python<'_> {
             Some('U') => 8,
             _ => return Err("a name has an unknown escape".into()),
         };
-        let code = self.rest().get(..digits).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        let code = self
+            .rest()
+            .get(..digits)
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
         let letter = code.and_then(char::from_u32).ok_or("a name has a wrong escape")?;
         self.at += digits;
         Ok(letter)
@@ -315,8 +322,23 @@ mod tests {
     #[test]
     fn what_is_no_dict_of_names_is_refused() {
         for text in [
-            "", "{", "{0}", "{0:}", "{0: 'a'", "{0: 'a'} x", "{0: 'a', 0: 'b'}", "{1: 'a'}", "{0: 'a', 2: 'b'}", "[0]",
-            "{-1: 'a'}", "{99999999999: 'a'}", "['a\\", "['\\u12", "['\\ud800']", "['\\xé']", "{0: {0: 'a'}}",
+            "",
+            "{",
+            "{0}",
+            "{0:}",
+            "{0: 'a'",
+            "{0: 'a'} x",
+            "{0: 'a', 0: 'b'}",
+            "{1: 'a'}",
+            "{0: 'a', 2: 'b'}",
+            "[0]",
+            "{-1: 'a'}",
+            "{99999999999: 'a'}",
+            "['a\\",
+            "['\\u12",
+            "['\\ud800']",
+            "['\\xé']",
+            "{0: {0: 'a'}}",
         ] {
             assert!(from_metadata(text).is_err(), "{text}");
         }
@@ -330,9 +352,22 @@ mod tests {
         let map = "train: [a, b]\nnames:\n  0: person\n  2: 3\n  1: false\ndownload: |\n  import x\n";
         for text in [list, map] {
             let names = from_yaml(text).unwrap();
-            assert_eq!((names[0].as_str(), names[2].as_str(), names.len()), ("person", "3", 3), "{text}");
+            assert_eq!(
+                (names[0].as_str(), names[2].as_str(), names.len()),
+                ("person", "3", 3),
+                "{text}"
+            );
         }
-        for text in ["", "names: person", "names: {a: b}", "names: [[a]]", "names: {0: {1: a}}", "nc: 3", "names: {1: a}", "["] {
+        for text in [
+            "",
+            "names: person",
+            "names: {a: b}",
+            "names: [[a]]",
+            "names: {0: {1: a}}",
+            "nc: 3",
+            "names: {1: a}",
+            "[",
+        ] {
             assert!(from_yaml(text).is_err(), "{text}");
         }
     }
@@ -345,7 +380,11 @@ mod tests {
             bomb += &format!("{name}: &{name} [{}]\n", vec![format!("*{inner}"); 10].join(", "));
         }
         assert!(from_yaml(&(bomb + "names: *z\n")).is_err());
-        let long = format!("a: &a {}\nnames: [{}]\n", "x".repeat(LONGEST_NAME + 1), vec!["*a"; 1000].join(", "));
+        let long = format!(
+            "a: &a {}\nnames: [{}]\n",
+            "x".repeat(LONGEST_NAME + 1),
+            vec!["*a"; 1000].join(", ")
+        );
         assert!(from_yaml(&long).is_err());
     }
 

@@ -129,7 +129,9 @@ impl Letterbox {
     pub fn new(layout: PictureLayout, target: Size) -> Result<Self> {
         let Size { width, height } = layout.size;
         if width == 0 || height == 0 || width > 65_536 || height > 65_536 {
-            return Err(OperatorError::new(format!("a picture of {width}x{height} pixels cannot be scaled")));
+            return Err(OperatorError::new(format!(
+                "a picture of {width}x{height} pixels cannot be scaled"
+            )));
         }
         let geometry = Geometry::new(layout.size, target);
         let plane = |index, channels, across, down| Plane::new(index, channels, geometry, across, down);
@@ -161,7 +163,13 @@ impl Letterbox {
 
     /// Fills the margins of a `[3, height, width]` tensor with grey.
     pub fn fill_margins<T: Sample>(&self, tensor: &mut [T]) {
-        let Geometry { target, inner, left, top, .. } = self.geometry;
+        let Geometry {
+            target,
+            inner,
+            left,
+            top,
+            ..
+        } = self.geometry;
         let (width, height) = (target.width as usize, target.height as usize);
         let (left, right) = (left as usize, (left + inner.width) as usize);
         let (top, bottom) = (top as usize, (top + inner.height) as usize);
@@ -185,9 +193,17 @@ impl Letterbox {
         if picture.layout() != self.layout || !self.planes.iter().all(|plane| plane.fits(memory)) {
             let Size { width, height } = picture.layout().size;
             let format = picture.layout().format;
-            return Err(OperatorError::new(format!("a {format:?} picture of {width}x{height} has too few bytes")));
+            return Err(OperatorError::new(format!(
+                "a {format:?} picture of {width}x{height} has too few bytes"
+            )));
         }
-        let Geometry { target, inner, left, top, .. } = self.geometry;
+        let Geometry {
+            target,
+            inner,
+            left,
+            top,
+            ..
+        } = self.geometry;
         let (width, inner_width) = (target.width as usize, inner.width as usize);
         for (plane, scratch) in self.planes.iter().zip(&mut scratch.planes) {
             plane.begin(scratch);
@@ -215,7 +231,8 @@ impl Letterbox {
                     self.colours.rows(&planes[0].sampled, u, v, rows);
                 }
                 PixelFormat::Yuv420 | PixelFormat::Yuv422 | PixelFormat::Yuv444 => {
-                    self.colours.rows(&planes[0].sampled, &planes[1].sampled, &planes[2].sampled, rows);
+                    self.colours
+                        .rows(&planes[0].sampled, &planes[1].sampled, &planes[2].sampled, rows);
                 }
             });
         }
@@ -297,7 +314,9 @@ impl Plane {
 
     fn fits(&self, memory: &dyn PictureMemory) -> bool {
         let (stride, row) = (memory.stride(self.index), self.width * self.channels);
-        let needed = stride.checked_mul(self.height - 1).and_then(|rows| rows.checked_add(row));
+        let needed = stride
+            .checked_mul(self.height - 1)
+            .and_then(|rows| rows.checked_add(row));
         stride >= row && needed.is_some_and(|needed| needed <= memory.plane(self.index).len())
     }
 

@@ -310,7 +310,10 @@ impl Detect {
             return;
         }
         let output = run(&self.model, &self.input, lane.places.len(), &lane.tensor);
-        let floats = output.as_ref().map_err(Clone::clone).and_then(|output| output.floats(&mut lane.wide));
+        let floats = output
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|output| output.floats(&mut lane.wide));
         for (place, (index, geometry)) in lane.places.iter().enumerate() {
             let job = &mut jobs[*index];
             let length = self.head.len();
@@ -361,22 +364,28 @@ fn check_shared(params: &PerCamera<DetectParams>) -> Result<()> {
     if params.all().all(|other| shared(other) == base) {
         return Ok(());
     }
-    Err(OperatorError::new("`model`, `batch`, `deadline` and `threads` hold for all cameras")
-        .help("take them out of `for`, or give those cameras a flow of their own"))
+    Err(
+        OperatorError::new("`model`, `batch`, `deadline` and `threads` hold for all cameras")
+            .help("take them out of `for`, or give those cameras a flow of their own"),
+    )
 }
 
 fn check_task(model: &Model) -> Result<()> {
     match model.metadata().get("task").map(String::as_str) {
         None | Some("detect") => Ok(()),
-        Some(other) => Err(OperatorError::new(format!("it is made for `{other}`, not for detection"))
-            .help("use the detection model of the family, as in yolo11n.pt rather than yolo11n-seg.pt")),
+        Some(other) => Err(
+            OperatorError::new(format!("it is made for `{other}`, not for detection"))
+                .help("use the detection model of the family, as in yolo11n.pt rather than yolo11n-seg.pt"),
+        ),
     }
 }
 
 /// Batch, height and width that the model is to be fed with.
 fn input_of(model: &Model, wanted: Option<usize>) -> Result<Input> {
     let spec = model.input();
-    let &[batch, channels, height, width] = spec.dims.as_slice() else { return Err(no_pictures(spec)) };
+    let &[batch, channels, height, width] = spec.dims.as_slice() else {
+        return Err(no_pictures(spec));
+    };
     if channels.is_some_and(|channels| channels != 3) {
         return Err(no_pictures(spec));
     }

@@ -74,7 +74,11 @@ pub fn suppress(candidates: &mut Vec<Candidate>, settings: &Settings, shifted: &
 
 /// The box as Ultralytics compares it: moved by its class, and so rounded to what fp32 holds there.
 fn shift(candidate: &Candidate, agnostic: bool) -> Rect {
-    let offset = if agnostic { 0.0 } else { candidate.class as f32 * CLASS_OFFSET };
+    let offset = if agnostic {
+        0.0
+    } else {
+        candidate.class as f32 * CLASS_OFFSET
+    };
     Rect {
         x1: candidate.bbox.x1 + offset,
         y1: candidate.bbox.y1 + offset,
