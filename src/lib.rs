@@ -47,7 +47,7 @@ pub trait Builtin {
 
 impl Builtin for Registry {
     fn builtin() -> Self {
-        let mut registry = Registry::new::<()>();
+        let mut registry = Registry::new::<flowrun_operators::detect::ModelParams>();
         for definition in flowrun_operators::BUILTIN {
             registry.add(std::sync::Arc::new(*definition));
         }

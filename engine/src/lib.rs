@@ -10,6 +10,7 @@ pub mod clock;
 pub mod dataflow;
 pub mod errors;
 pub mod frame;
+pub mod infer;
 pub mod metrics;
 pub mod names;
 pub mod operator;

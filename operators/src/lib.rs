@@ -17,7 +17,7 @@ use flowrun_engine::registry::{Def, OffloadDef, OperatorDef, QueryDef, SinkDef, 
 pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::FileSource>::new(),
     &SourceDef::<source::rows::RowsSource>::new(),
-    &SourceDef::<source::synthetic::SyntheticSource>::new(),
+    &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),
     &Def::<truth::Truth>::new(),
     &Def::<truth::TruthTracks>::new(),

@@ -149,6 +149,18 @@ impl<P> PerCamera<P> {
     pub fn get(&self, camera: CameraId) -> &P {
         self.overrides.get(&camera).unwrap_or(&self.base)
     }
+    /// The same cameras with something worked out for each.
+    ///
+    /// # Errors
+    /// The first that `f` gives.
+    pub fn try_map<Q, E>(&self, mut f: impl FnMut(&P) -> Result<Q, E>) -> Result<PerCamera<Q>, E> {
+        let base = f(&self.base)?;
+        let overrides = self.overrides.iter().map(|(camera, value)| Ok((*camera, f(value)?)));
+        Ok(PerCamera {
+            base,
+            overrides: overrides.collect::<Result<_, E>>()?,
+        })
+    }
     /// All values: the common one, then the exceptions.
     pub fn all(&self) -> impl Iterator<Item = &P> {
         std::iter::once(&self.base).chain(self.overrides.values())

@@ -19,7 +19,7 @@ use flowrun_dsl::params::{Choice, Params};
 use flowrun_dsl::port::RowKind;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::names::Names;
-use flowrun_engine::operator::{Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop};
+use flowrun_engine::operator::{Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread};
 
 use crate::source::size::parse_size;
 use frames::{Found, Frames};
@@ -75,6 +75,7 @@ pub struct RowsSource {
 
 impl Source for RowsSource {
     const KIND: &'static str = "rows";
+    const THREAD: Thread = Thread::Shared;
     type Params = RowsParams;
 
     fn output() -> SourceOutput {

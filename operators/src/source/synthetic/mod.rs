@@ -38,7 +38,7 @@ use flowrun_dsl::port::RowKind;
 use flowrun_engine::batch::RowType;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Matrix, Picture, PictureLayout, PixelFormat, Range};
-use flowrun_engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits};
+use flowrun_engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Thread};
 use flowrun_engine::rows::ClassId;
 
 use crate::source::size::parse_size;
@@ -128,6 +128,7 @@ pub struct Synthetic {
 
 impl Source for Synthetic {
     const KIND: &'static str = "synthetic";
+    const THREAD: Thread = Thread::Shared;
     type Params = SyntheticParams;
 
     fn output() -> SourceOutput {

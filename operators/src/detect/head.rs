@@ -1,0 +1,144 @@
+//! The two output layouts of detection models, read into candidates.
+//!
+//! [`Grid`] is what YOLOv8, YOLO11 and their kin export: a box and a score per class at each anchor,
+//! still to be thinned out by [`super::nms`]. [`EndToEnd`] is what YOLOv10 and exports with `nms=True`
+//! give: boxes that need no thinning.
+
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::rows::Rect;
+
+use super::nms::{Candidate, Settings, suppress};
+
+/// Scratch memory of one thread.
+#[derive(Debug, Default)]
+pub struct HeadScratch {
+    best: Vec<f32>,
+    shifted: Vec<Rect>,
+}
+
+/// How a model's output is to be read.
+pub trait Head: Send + Sync {
+    /// How many classes the output tells apart; none when its shape does not say.
+    fn classes(&self) -> Option<usize>;
+
+    /// Elements of the output for one picture.
+    fn len(&self) -> usize;
+
+    /// Replaces `out` by what is kept of one picture's output, the surest first, in pixels of the model's input.
+    /// Numbers that are not finite never get out.
+    fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>);
+}
+
+/// Chooses by the shape of the output for `batch` pictures; `classes` is how many names the model brings, if any.
+///
+/// # Errors
+/// When the shape is neither's.
+pub fn head_of(dims: &[usize], batch: usize, classes: Option<usize>) -> Result<Box<dyn Head>> {
+    match *dims {
+        [pictures, rows, 6] if pictures == batch && rows > 0 => Ok(Box::new(EndToEnd { rows })),
+        [pictures, channels, anchors]
+            if pictures == batch && anchors > 0 && channels > 4 && fits(channels, anchors, classes) =>
+        {
+            Ok(Box::new(Grid {
+                classes: channels - 4,
+                anchors,
+            }))
+        }
+        _ => Err(OperatorError::new(format!(
+            "the model answers {dims:?}, which is neither [{batch}, 4 + classes, anchors] nor [{batch}, boxes, 6]"
+        ))
+        .help("use a detection model of YOLOv8 or later, as `yolo export format=onnx` writes it")),
+    }
+}
+
+/// Whether a dimension is 4 + classes. Without names to count, a shape that is higher than wide is taken for
+/// YOLOv5's, where each row is an anchor and a column says whether there is any object.
+fn fits(channels: usize, anchors: usize, classes: Option<usize>) -> bool {
+    classes.map_or(channels < anchors, |classes| channels == classes + 4)
+}
+
+/// `[4 + classes, anchors]`: rows of centre x, centre y, width, height, then a row of scores per class.
+#[derive(Debug)]
+struct Grid {
+    classes: usize,
+    anchors: usize,
+}
+
+impl Head for Grid {
+    fn classes(&self) -> Option<usize> {
+        Some(self.classes)
+    }
+
+    fn len(&self) -> usize {
+        (4 + self.classes) * self.anchors
+    }
+
+    fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
+        out.clear();
+        let (boxes, scores) = output.split_at(4 * self.anchors);
+        // Two passes: the maximum over 80 classes is branch-free over all anchors, its class is wanted for few.
+        scratch.best.clear();
+        scratch.best.resize(self.anchors, 0.0);
+        for row in scores.chunks_exact(self.anchors) {
+            for (best, score) in scratch.best.iter_mut().zip(row) {
+                *best = if *score > *best { *score } else { *best };
+            }
+        }
+        for (anchor, score) in scratch.best.iter().enumerate() {
+            if !(*score > settings.min_score) {
+                continue;
+            }
+            let class = (0..self.classes).find(|class| scores[class * self.anchors + anchor] == *score);
+            let Some(class) = class.filter(|class| settings.wants(*class)) else {
+                continue;
+            };
+            let [x, y, width, height] = [0, 1, 2, 3].map(|row| boxes[row * self.anchors + anchor]);
+            let bbox = Rect {
+                x1: x - width / 2.0,
+                y1: y - height / 2.0,
+                x2: x + width / 2.0,
+                y2: y + height / 2.0,
+            };
+            out.extend(candidate(bbox, *score, class));
+        }
+        suppress(out, settings, &mut scratch.shifted);
+    }
+}
+
+/// `[boxes, 6]`: rows of left, top, right, bottom, score, class.
+#[derive(Debug)]
+struct EndToEnd {
+    rows: usize,
+}
+
+impl Head for EndToEnd {
+    fn classes(&self) -> Option<usize> {
+        None
+    }
+
+    fn len(&self) -> usize {
+        self.rows * 6
+    }
+
+    fn read(&self, output: &[f32], settings: &Settings, _: &mut HeadScratch, out: &mut Vec<Candidate>) {
+        out.clear();
+        for row in output.as_chunks::<6>().0 {
+            let [x1, y1, x2, y2, score, class] = *row;
+            // A class is a whole number written as a float; the cast takes NaN and negatives to 0, so they are told apart first.
+            if score > settings.min_score && class >= 0.0 && settings.wants(class as usize) {
+                out.extend(candidate(Rect { x1, y1, x2, y2 }, score, class as usize));
+            }
+        }
+        out.sort_by(|a, b| b.score.total_cmp(&a.score));
+        out.truncate(settings.max);
+    }
+}
+
+/// None where a number is not finite: quantised and broken models make such.
+fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
+    let finite = [bbox.x1, bbox.y1, bbox.x2, bbox.y2, score]
+        .iter()
+        .all(|number| number.is_finite());
+    let score = score.min(1.0);
+    finite.then_some(Candidate { bbox, score, class })
+}
