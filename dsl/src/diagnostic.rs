@@ -20,6 +20,8 @@ macro_rules! codes {
     };
 }
 codes! {
+    /// There are more findings than are listed.
+    MORE = "more";
     /// The file is larger than any graph.
     FILE_TOO_LARGE = "file-too-large";
     /// The file is not UTF-8 text.
@@ -91,6 +93,9 @@ codes! {
     /// An expression whose parts do not go together.
     EXPRESSION_TYPE = "expression-type";
 }
+
+/// Of a file with more findings than this, the rest are counted.
+pub const MAX_FINDINGS: usize = 200;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -179,6 +184,19 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
 
+/// The messages without their places; [`Diagnostics::to_text`] has both.
+impl std::fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, diagnostic) in self.iter().enumerate() {
+            let line = if index > 0 { "\n" } else { "" };
+            write!(f, "{line}[{}] {}", diagnostic.code, diagnostic.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
 impl From<Diagnostic> for Diagnostics {
     fn from(one: Diagnostic) -> Self {
         Diagnostics { list: vec![one] }
@@ -218,10 +236,21 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// In the order of the text; the same finding at the same place is said once.
+    /// In the order of the text; the same finding at the same place is said once, and of very many
+    /// the first [`MAX_FINDINGS`] with the count of the others.
     pub fn sorted(mut self) -> Self {
         self.list.sort_by_key(|found| (found.span(), found.severity));
         self.list.dedup();
+        let others = self.list.len().saturating_sub(MAX_FINDINGS);
+        if others > 0 {
+            // Errors first: a plan must not seem to exist because only warnings were kept.
+            self.list.sort_by_key(|found| found.severity);
+            self.list.truncate(MAX_FINDINGS);
+            self.list.sort_by_key(|found| (found.span(), found.severity));
+            let message = format!("and {others} more findings");
+            self.list
+                .push(Diagnostic::warning(code::MORE, message).help("put these right first"));
+        }
         self
     }
 

@@ -89,9 +89,9 @@ pub struct ParamSpec {
     pub optional: bool,
     /// Whether it takes the node's arguments rather than a property.
     pub positional: bool,
-    /// The smallest number allowed.
+    /// The smallest number allowed; of durations in seconds, of rates and sizes in bits a second and bytes.
     pub min: Option<f64>,
-    /// The largest number allowed.
+    /// The largest number allowed, measured likewise.
     pub max: Option<f64>,
 }
 
@@ -256,15 +256,15 @@ pub fn parse_text(ty: &ParamType, text: &str) -> Result<Value, String> {
             Some(name) if !name.is_empty() => Value::Secret(name.into()),
             _ => return Err("a secret is written env.NAME, the name of an environment variable".into()),
         },
-        ParamType::List(item) if text.trim().is_empty() => {
-            let _ = item;
-            Value::List(Vec::new())
+        ParamType::List(_) if text.trim().is_empty() => Value::List(Vec::new()),
+        ParamType::List(item) => {
+            let parts = text.split(',').map(str::trim);
+            let values = parts.map(|part| match part {
+                "" => Err(format!("`{text}` has nothing between two commas")),
+                part => parse_text(item, part),
+            });
+            Value::List(values.collect::<Result<_, _>>()?)
         }
-        ParamType::List(item) => Value::List(
-            text.split(',')
-                .map(|part| parse_text(item, part.trim()))
-                .collect::<Result<_, _>>()?,
-        ),
     })
 }
 

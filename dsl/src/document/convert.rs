@@ -1,5 +1,7 @@
 //! The parser's tree as our own.
 
+use std::collections::HashMap;
+
 use kdl::{KdlDocument, KdlEntry, KdlError, KdlNode, KdlValue};
 
 use super::{Entry, Literal, Node, Property};
@@ -69,12 +71,13 @@ impl Convert<'_> {
             props: Vec::new(),
             children: Vec::new(),
         };
+        let mut seen = HashMap::new();
         for entry in node.entries() {
             let Some(value) = self.entry(entry) else { continue };
             converted.span = converted.span.to(value.span);
             match entry.name().map(named) {
                 None => converted.args.push(value),
-                Some(name) => self.property(&mut converted, Property { name, entry: value }),
+                Some(name) => self.property(&mut converted, Property { name, entry: value }, &mut seen),
             }
         }
         if let Some(children) = node.children() {
@@ -83,17 +86,19 @@ impl Convert<'_> {
         converted
     }
 
-    fn property(&mut self, node: &mut Node, property: Property) {
-        if let Some(first) = node.prop(&property.name.value) {
-            let message = format!("`{}` is given twice", property.name.value);
-            self.errors.push(
-                Diagnostic::error(code::DUPLICATE_PROPERTY, message)
-                    .label(property.name.span, "again")
-                    .label(first.name.span, "first"),
-            );
-            return;
+    fn property(&mut self, node: &mut Node, property: Property, seen: &mut HashMap<String, Span>) {
+        let Property { name, .. } = &property;
+        match seen.get(&name.value) {
+            Some(first) => self.errors.push(
+                Diagnostic::error(code::DUPLICATE_PROPERTY, format!("`{}` is given twice", name.value))
+                    .label(name.span, "again")
+                    .label(*first, "first"),
+            ),
+            None => {
+                seen.insert(name.value.clone(), name.span);
+                node.props.push(property);
+            }
         }
-        node.props.push(property);
     }
 
     fn entry(&mut self, entry: &KdlEntry) -> Option<Entry> {

@@ -1,13 +1,13 @@
 //! `cameras GROUP { defaults ...; KIND NAME ... { override ... } }`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::given::{Given, Other, find};
 use super::{Graph, Reader};
 use crate::diagnostic::{Diagnostic, code};
 use crate::document::{Node, Property};
 use crate::port::{OperatorSpec, Role};
-use crate::source::Named;
+use crate::source::{Named, Span};
 
 /// A `cameras` block.
 #[derive(Debug)]
@@ -43,10 +43,10 @@ impl<'a> Reader<'a> {
             .unwrap_or_else(|| Named::new(String::new(), node.name.span));
         let group = graph.groups.len();
         let first = graph.cameras.len();
-        let mut defaults: Vec<&Property> = Vec::new();
+        let (mut defaults, mut seen) = (Vec::new(), HashMap::new());
         for child in &node.children {
             match child.name.value.as_str() {
-                "defaults" => self.read_defaults(child, &mut defaults),
+                "defaults" => self.read_defaults(child, &mut defaults, &mut seen),
                 _ => self.read_camera(child, group, graph),
             }
         }
@@ -64,16 +64,21 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn read_defaults<'n>(&mut self, child: &'n Node, defaults: &mut Vec<&'n Property>) {
+    fn read_defaults<'n>(
+        &mut self,
+        child: &'n Node,
+        defaults: &mut Vec<&'n Property>,
+        seen: &mut HashMap<&'n str, Span>,
+    ) {
         self.no_more_arguments(child, 0);
         self.no_children(child);
         for property in &child.props {
-            match defaults
-                .iter()
-                .find(|earlier| earlier.name.value == property.name.value)
-            {
-                Some(earlier) => self.given_twice(&property.name.value, property.name.span, earlier.name.span),
-                None => defaults.push(property),
+            match seen.get(property.name.value.as_str()) {
+                Some(first) => self.given_twice(&property.name.value, property.name.span, *first),
+                None => {
+                    seen.insert(&property.name.value, property.name.span);
+                    defaults.push(property);
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ pub mod values;
 pub mod write;
 pub mod zones;
 
-use crate::diagnostic::{Diagnostic, Diagnostics, code};
+use crate::diagnostic::{Diagnostic, Diagnostics, MAX_FINDINGS, code};
 use crate::document::Node;
 use crate::port::{Catalogue, Role};
 use crate::source::{Named, SourceFile, Span};
@@ -74,6 +74,15 @@ impl<'a> Reader<'a> {
     /// Notes a finding.
     pub fn report(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Words to suggest; none once there are more findings than are listed, because gathering them takes time.
+    pub fn words<'w>(&self, gather: impl FnOnce() -> Vec<&'w str>) -> Vec<&'w str> {
+        if self.diagnostics.len() < MAX_FINDINGS {
+            gather()
+        } else {
+            Vec::new()
+        }
     }
 
     /// A node that cannot stand where it does, with what can.

@@ -1,5 +1,6 @@
 //! `query NAME from=REF { where ...; window ...; group-by ...; select ... }`
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::step::Step;
@@ -214,18 +215,15 @@ impl<'a> Reader<'a> {
                     .help("leave it out to count all together"),
             );
         }
-        let mut columns: Vec<Named> = Vec::new();
+        let (mut columns, mut seen) = (Vec::new(), HashMap::new());
         for entry in &node.args {
             let Some(text) = entry.text() else {
                 let message = format!("a column is named by a word, not by {}", entry.value.describe());
                 self.report(Diagnostic::error(code::WRONG_TYPE, message).label(entry.span, "not a name"));
                 continue;
             };
-            match columns.iter().find(|column| column.value == text) {
-                Some(first) => {
-                    let first = first.span;
-                    self.given_twice(text, entry.span, first);
-                }
+            match seen.insert(text, entry.span) {
+                Some(first) => self.given_twice(text, entry.span, first),
                 None => columns.push(Named::new(text.to_owned(), entry.span)),
             }
         }

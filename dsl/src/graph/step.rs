@@ -1,5 +1,7 @@
 //! One line of a flow, `write` or `publish` block: an operator with its parameters and inputs.
 
+use std::collections::HashMap;
+
 use super::Reader;
 use super::given::{Given, Other};
 use crate::diagnostic::{Diagnostic, code};
@@ -135,7 +137,7 @@ impl<'a> Reader<'a> {
     }
 
     fn read_overrides(&mut self, node: &Node, spec: &OperatorSpec) -> Vec<Override> {
-        let mut overrides: Vec<Override> = Vec::new();
+        let (mut overrides, mut seen) = (Vec::new(), HashMap::new());
         for child in node.children.iter().filter(|child| child.name.value == "for") {
             let Some(camera) = child.args.first().and_then(Entry::text) else {
                 let span = child.args.first().map_or(child.name.span, |entry| entry.span);
@@ -156,11 +158,8 @@ impl<'a> Reader<'a> {
                     ..Other::default()
                 },
             );
-            match overrides.iter().find(|earlier| earlier.camera.value == camera.value) {
-                Some(earlier) => {
-                    let first = earlier.camera.span;
-                    self.given_twice(&format!("for {}", camera.value), camera.span, first);
-                }
+            match seen.insert(camera.value.clone(), camera.span) {
+                Some(first) => self.given_twice(&format!("for {}", camera.value), camera.span, first),
                 None => overrides.push(Override { camera, given }),
             }
         }

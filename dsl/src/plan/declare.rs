@@ -182,12 +182,12 @@ fn cameras_of(reader: &mut Reader, graph: &Graph, names: &Names, on: &On) -> Vec
         (On::Camera(_), _) => suggest::help(
             &name.value,
             "cameras",
-            names.of(|thing| matches!(thing, Thing::Camera(_))),
+            reader.words(|| names.of(|thing| matches!(thing, Thing::Camera(_)))),
         ),
         (On::Group(_), _) => suggest::help(
             &name.value,
             "groups",
-            names.of(|thing| matches!(thing, Thing::Group(_))),
+            reader.words(|| names.of(|thing| matches!(thing, Thing::Group(_)))),
         ),
     };
     reader.report(

@@ -1,6 +1,6 @@
 //! A graph with bound names, made a plan: inputs connected, rows checked, parameters complete.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -319,23 +319,13 @@ impl Lower<'_, '_, '_> {
         if let Some(producer) = producer.filter(|producer| *producer != span) {
             diagnostic = diagnostic.label(producer, format!("{} come from here", rows.name()));
         }
-        let fitting: HashSet<&str> = self
-            .points
-            .slots
-            .iter()
-            .filter(|candidate| {
-                candidate
-                    .step
-                    .spec
-                    .output
-                    .as_ref()
-                    .is_some_and(|output| port.rows.takes(output))
-            })
-            .map(|candidate| candidate.name.as_str())
-            .collect();
-        let mut fitting: Vec<&str> = fitting.into_iter().collect();
-        fitting.sort_unstable();
-        fitting.truncate(4);
+        let fitting = reader.words(|| {
+            let slots = self.points.slots.iter();
+            let fits = |output: &RowKind| port.rows.takes(output);
+            let fitting = slots.filter(|slot| slot.step.spec.output.as_ref().is_some_and(fits));
+            let sorted: BTreeSet<&str> = fitting.map(|slot| slot.name.as_str()).collect();
+            sorted.into_iter().take(4).collect()
+        });
         if !fitting.is_empty() {
             diagnostic = diagnostic.help(format!("{wanted} come from {}", fitting.join(", ")));
         }
@@ -389,7 +379,7 @@ impl Lower<'_, '_, '_> {
                     continue;
                 }
                 _ => {
-                    let known = self.declared.names.of(|thing| matches!(thing, Thing::Camera(_)));
+                    let known = reader.words(|| self.declared.names.of(|thing| matches!(thing, Thing::Camera(_))));
                     reader.report(
                         Diagnostic::error(code::UNKNOWN_NAME, format!("there is no camera `{name}`"))
                             .label(*span, "unknown")

@@ -35,6 +35,13 @@ pub use explain::explain;
 pub const PLAN_VERSION: u32 = 1;
 
 /// A checked, typed, physical graph.
+///
+/// Its JSON form, by `serde`, has the fields as they are named here. Enums are words in kebab case, or
+/// an object with the one word as key where they carry something (`{"node": 3}`). Parameters are
+/// numbers, flags, text and lists; what has a unit is text with it (`"800ms"`, `"4M"`, `"1024B"`), and
+/// a secret is the `env.NAME` that holds it. Constants in expressions are `{"duration": 5000000000}`:
+/// the type, with times and durations in nanoseconds. `version` counts up when a reader of the form
+/// would have to change.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// [`PLAN_VERSION`].

@@ -48,6 +48,8 @@ pub struct Points<'g, 'a> {
     /// Names of the fragments.
     pub fragments: Vec<String>,
     by_name: HashMap<String, usize>,
+    /// The last number that a name was given.
+    numbers: HashMap<String, usize>,
     /// The last operator of each flow.
     last: Vec<Option<usize>>,
 }
@@ -115,10 +117,14 @@ impl<'g, 'a> Points<'g, 'a> {
                 );
             }
             (Some(_), None) => {
-                let free = (2..)
-                    .map(|number| format!("{name}.{number}"))
-                    .find(|name| !self.by_name.contains_key(name));
-                name = free.expect("numbers do not end");
+                // Counted on from the last, or a flow of thousands of one kind would look through all of them each time.
+                let number = self.numbers.entry(name.clone()).or_insert(1);
+                let mut free = name.clone();
+                while self.by_name.contains_key(&free) {
+                    *number += 1;
+                    free = format!("{name}.{number}");
+                }
+                name = free;
             }
             (None, Some(alias)) if flow.is_some() => {
                 if let Some(thing) = names.get(&alias.value) {
@@ -202,22 +208,22 @@ impl<'g, 'a> Points<'g, 'a> {
         None
     }
 
-    fn unknown(&self, reader: &mut Reader, graph: &Graph, names: &Names, reference: &Named, flow: Option<usize>) {
-        let text = reference.value.as_str();
+    /// All names that a node could read, in a flow its own points too.
+    fn readable<'p>(&'p self, graph: &Graph, names: &'p Names, flow: Option<usize>) -> Vec<&'p str> {
         let mut known = names.of(|thing| matches!(thing, Thing::Group(_) | Thing::Flow(_) | Thing::Query(_)));
-        let sink = |slot: &&Slot| !matches!(slot.step.spec.role, Role::Write | Role::Publish);
-        known.extend(
-            self.slots
-                .iter()
-                .filter(sink)
-                .filter(|slot| slot.query.is_none())
-                .map(|slot| slot.name.as_str()),
-        );
+        let operators = self.slots.iter().filter(|slot| slot.step.spec.role == Role::Operator);
+        known.extend(operators.map(|slot| slot.name.as_str()));
         if let Some(flow) = flow {
             let prefix = format!("{}.", graph.flows[flow].name.value);
             let own = self.slots.iter().filter(|slot| slot.flow == Some(flow));
             known.extend(own.filter_map(|slot| slot.name.strip_prefix(&prefix)));
         }
+        known
+    }
+
+    fn unknown(&self, reader: &mut Reader, graph: &Graph, names: &Names, reference: &Named, flow: Option<usize>) {
+        let text = reference.value.as_str();
+        let known = reader.words(|| self.readable(graph, names, flow));
         let within = text
             .split_once('.')
             .filter(|(head, _)| matches!(names.get(head), Some(Thing::Flow(_))));

@@ -119,7 +119,7 @@ fn must_be(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &st
     let help = match names.get(text) {
         Some(thing) if fits(thing) => return,
         Some(thing) => Some(format!("it is {}", thing.noun())),
-        None => suggest::help(text, &format!("{what}s"), names.of(fits)),
+        None => suggest::help(text, &format!("{what}s"), reader.words(|| names.of(fits))),
     };
     let help = help.or_else(|| (what == "model").then(|| format!("declare it: `model {text} \"path.onnx\"`")));
     reader.report(
@@ -140,7 +140,7 @@ fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, line: 
         .collect();
     if of_kind.is_empty() {
         let help = if known.is_empty() {
-            suggest::help(text, &format!("{what}s"), zones.names(line))
+            suggest::help(text, &format!("{what}s"), reader.words(|| zones.names(line)))
                 .or_else(|| Some("declare it in a `zones` block".into()))
         } else {
             Some(format!("it is a {other}"))

@@ -1248,3 +1248,16 @@ fn too_deep() {
          |                                                                                                                                                   ^ one too deep
     ");
 }
+
+#[test]
+fn lists_with_holes() {
+    assert_snapshot!(with_cameras(r#"model m "m.onnx"
+flow f from=g { detect m classes="car,,bus"; track as=t from=detect lost="2m"; }"#), @r#"
+    error[flowrun::wrong-type]: `classes`: `car,,bus` has nothing between two commas
+       3 | flow f from=g { detect m classes="car,,bus"; track as=t from=detect lost="2m"; }
+         |                                  ^^^^^^^^^^ should be a list, each text
+    error[flowrun::out-of-range]: `lost` is at most 1m, not 2m
+       3 | flow f from=g { detect m classes="car,,bus"; track as=t from=detect lost="2m"; }
+         |                                                                          ^^^^ too large
+    "#);
+}

@@ -560,6 +560,11 @@ fn a_plan_is_json() {
 
 #[test]
 fn findings_are_json() {
+    let found = compile("flwo a\nfolw b").unwrap_err();
+    assert_snapshot!(found.to_string(), @r"
+    [flowrun::unknown-node] `flwo` is no node at top level
+    [flowrun::unknown-node] `folw` is no node at top level
+    ");
     let text = "flwo a";
     let found = compile(text).unwrap_err().to_json(&source(text));
     assert_snapshot!(serde_json::to_string_pretty(&found).unwrap(), @r#"

@@ -220,6 +220,13 @@ fn texts_meant_to_stall_or_overflow_are_answered_at_once() {
         format!("cameras a {{ {} }}", "synthetic b;".repeat(3_000)),
         format!("flow a {{ {} }}", "truth;".repeat(3_000)),
         "cameras a { synthetic b; }\n".repeat(2_000),
+        (0..many / 50).fold(String::new(), |text, number| {
+            format!("{text}zones camera=c{number} {{ line l 0 0 1 1; }}\n")
+        }),
+        (0..many / 50).fold("cameras a { synthetic b; }\n".to_owned(), |text, number| {
+            format!("{text}flow f{number} from=g{number} {{ truth; }}\n")
+        }),
+        (0..many / 10).fold("cameras".to_owned(), |text, number| format!("{text} a{number}=1")),
     ];
     for text in texts {
         let (start, head) = (Instant::now(), text.chars().take(24).collect::<String>());
@@ -235,6 +242,14 @@ fn texts_meant_to_stall_or_overflow_are_answered_at_once() {
             start.elapsed()
         );
     }
+}
+
+#[test]
+fn of_very_many_findings_the_first_are_listed() {
+    let text = "nonsense\n".repeat(5_000);
+    let found = compile(&text).unwrap_err();
+    assert_eq!((found.len(), found.has_errors()), (201, true));
+    assert_eq!(found.iter().last().unwrap().message, "and 4800 more findings");
 }
 
 #[test]
