@@ -447,10 +447,9 @@ fn in_parallel<T: Sync>(items: &[T], check: impl Fn(&T) + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
-                while let Some(item) = {
+                loop {
                     let item = next.lock().unwrap().next();
-                    item
-                } {
+                    let Some(item) = item else { break };
                     check(item);
                 }
             });
