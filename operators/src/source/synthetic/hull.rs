@@ -45,6 +45,19 @@ impl Hull {
         }
         // The chain ends where it began.
         count -= 1;
+        (count >= 3).then(|| Hull::of(corners, count))
+    }
+
+    /// A polygon whose corners are known to be convex and in order; none when one of them is missing.
+    pub fn convex<const N: usize>(points: [Option<[f32; 2]>; N]) -> Option<Hull> {
+        let mut corners = [[0f32; 2]; CORNERS];
+        for (corner, point) in corners.iter_mut().zip(points) {
+            *corner = point?;
+        }
+        Some(Hull::of(corners, N))
+    }
+
+    fn of(corners: [[f32; 2]; CORNERS], count: usize) -> Hull {
         let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
         for corner in &corners[..count] {
             for axis in [0, 1] {
@@ -52,7 +65,7 @@ impl Hull {
                 bounds[axis + 2] = bounds[axis + 2].max(corner[axis]);
             }
         }
-        (count >= 3).then_some(Hull { corners, count, bounds })
+        Hull { corners, count, bounds }
     }
 
     /// The corners.
