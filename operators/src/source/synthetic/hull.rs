@@ -91,6 +91,30 @@ impl Hull {
         (left < right).then_some((left, right))
     }
 
+    /// [`Hull::span`] of evenly spaced lines at once; an empty one where it does not reach.
+    pub fn spans(&self, top: f32, step: f32, out: &mut [(f32, f32)]) {
+        out.fill((f32::INFINITY, f32::NEG_INFINITY));
+        let line = |y: f32| (((y - top) / step).ceil().max(0.0) as usize).min(out.len());
+        let mut from = self.corners[self.count - 1];
+        let mut edges = [(0, 0, 0.0, 0.0); CORNERS];
+        for (edge, &to) in edges.iter_mut().zip(self.corners()) {
+            let slope = (to[0] - from[0]) / (to[1] - from[1]);
+            *edge = (
+                line(from[1].min(to[1])),
+                line(from[1].max(to[1])),
+                from[0] + (top - from[1]) * slope,
+                slope * step,
+            );
+            from = to;
+        }
+        for (first, end, start, slope) in edges.into_iter().take(self.count) {
+            for (index, span) in out.iter_mut().enumerate().take(end).skip(first) {
+                let x = start + index as f32 * slope;
+                *span = (span.0.min(x), span.1.max(x));
+            }
+        }
+    }
+
     /// The pixels of a row of the picture whose middles it contains.
     pub fn pixels(&self, row: i32, width: i32) -> Range<i32> {
         match self.span(row as f32 + 0.5) {
@@ -101,7 +125,7 @@ impl Hull {
 }
 
 /// The first pixel whose middle is not left of `x`.
-fn middles(x: f32, width: i32) -> i32 {
+pub(super) fn middles(x: f32, width: i32) -> i32 {
     ((x - 0.5).ceil() as i32).clamp(0, width)
 }
 

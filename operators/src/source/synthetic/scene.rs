@@ -12,7 +12,7 @@ use super::hull::{self, Hull};
 use super::street::Fixture;
 
 /// Rows of a thing that are looked at to tell how much of it is visible: all of those of a small one.
-const SAMPLED_ROWS: i32 = 24;
+const SAMPLED_ROWS: usize = 24;
 
 /// Where a thing comes from.
 #[derive(Clone, Copy, Debug)]
@@ -163,21 +163,20 @@ impl Scene {
         if scratch.nearer.is_empty() {
             return rows.into_iter().any(has_pixels).then_some(1.0);
         }
-        let count = rows.len() as i32;
-        let sampled = count.min(SAMPLED_ROWS);
-        let first = (own.bounds[0] as i32).max(0);
+        let lines = rows.len().min(SAMPLED_ROWS);
+        let step = rows.len() as f32 / lines as f32;
+        let sampling = Sampling {
+            top: rows.start as f32 + 0.5 * step,
+            step,
+            lines,
+            columns: [(own.bounds[0] as i32).max(0), (own.bounds[2].ceil() as i32).min(width)],
+        };
+        scratch.own.draw(own.outline.iter(), &sampling);
+        scratch.others.draw(scratch.nearer.iter().copied(), &sampling);
         let (mut all, mut seen) = (0, 0);
-        for sample in 0..sampled {
-            // The middle of each of as many equal parts.
-            let row = rows.start + (2 * sample + 1) * count / (2 * sampled);
-            scratch.own.draw(own.outline.iter(), row, first, width);
-            scratch.others.draw(scratch.nearer.iter().copied(), row, first, width);
-            let pairs = scratch.own.words.iter().enumerate();
-            for (place, word) in pairs {
-                let hidden = scratch.others.words.get(place).copied().unwrap_or(0);
-                all += word.count_ones();
-                seen += (word & !hidden).count_ones();
-            }
+        for (word, hidden) in scratch.own.bits.iter().zip(&scratch.others.bits) {
+            all += word.count_ones();
+            seen += (word & !hidden).count_ones();
         }
         if all == 0 {
             return rows.into_iter().any(has_pixels).then_some(0.0);
@@ -190,41 +189,56 @@ impl Scene {
 #[derive(Default)]
 struct Scratch<'a> {
     nearer: Vec<&'a Hull>,
-    own: RowMask,
-    others: RowMask,
+    own: Mask,
+    others: Mask,
 }
 
-/// Which pixels of a row are covered, one bit each.
+/// Which pixels are looked at.
+struct Sampling {
+    /// Height of the first line, and from one to the next: every row's middle for a small thing.
+    top: f32,
+    step: f32,
+    lines: usize,
+    /// The first pixel of a line, and the one behind the last.
+    columns: [i32; 2],
+}
+
+/// Which pixels of sampled lines are covered, one bit each.
 #[derive(Default)]
-struct RowMask {
-    words: Vec<u64>,
+struct Mask {
+    bits: Vec<u64>,
 }
 
-impl RowMask {
-    /// Covers what polygons cover of a row, from pixel `first` on.
-    fn draw<'a>(&mut self, hulls: impl Iterator<Item = &'a Hull>, row: i32, first: i32, width: i32) {
-        self.words.clear();
+impl Mask {
+    /// Starts anew with what polygons cover.
+    fn draw<'a>(&mut self, hulls: impl Iterator<Item = &'a Hull>, sampling: &Sampling) {
+        let [first, end] = sampling.columns;
+        let words = ((end - first).max(0) as usize).div_ceil(64);
+        self.bits.clear();
+        self.bits.resize(words * sampling.lines, 0);
+        let mut spans = [(0f32, 0f32); SAMPLED_ROWS];
         for hull in hulls {
-            let pixels = hull.pixels(row, width);
-            let (from, to) = (
-                (pixels.start - first).max(0) as usize,
-                (pixels.end - first).max(0) as usize,
-            );
-            if from >= to {
-                continue;
+            hull.spans(sampling.top, sampling.step, &mut spans[..sampling.lines]);
+            for (line, (left, right)) in spans[..sampling.lines].iter().enumerate() {
+                let from = hull::middles(*left, end).max(first) - first;
+                let to = hull::middles(*right, end) - first;
+                if from < to {
+                    cover(&mut self.bits[line * words..][..words], from as usize, to as usize);
+                }
             }
-            let last = (to - 1) / 64;
-            if self.words.len() <= last {
-                self.words.resize(last + 1, 0);
-            }
-            let (head, tail) = (u64::MAX << (from % 64), u64::MAX >> (63 - (to - 1) % 64));
-            if from / 64 == last {
-                self.words[last] |= head & tail;
-                continue;
-            }
-            self.words[from / 64] |= head;
-            self.words[from / 64 + 1..last].fill(u64::MAX);
-            self.words[last] |= tail;
         }
     }
+}
+
+/// Sets the bits from one to before another.
+fn cover(bits: &mut [u64], from: usize, to: usize) {
+    let (start, last) = (from / 64, (to - 1) / 64);
+    let (head, tail) = (u64::MAX << (from % 64), u64::MAX >> (63 - (to - 1) % 64));
+    if start == last {
+        bits[last] |= head & tail;
+        return;
+    }
+    bits[start] |= head;
+    bits[start + 1..last].fill(u64::MAX);
+    bits[last] |= tail;
 }

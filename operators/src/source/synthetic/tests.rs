@@ -261,9 +261,12 @@ fn costs() {
         }))
     };
     let mut source = camera(&[]);
-    let mut frames = Vec::new();
-    let whole = timed(Box::new(|_| frames.push(frame(&mut source))), 5000);
-    let objects: usize = frames.iter().map(|frame| frame.truth.as_ref().unwrap().len()).sum();
+    let mut objects = 0;
+    let whole = timed(
+        Box::new(|_| objects += frame(&mut source).truth.as_ref().map_or(0, |truth| truth.len())),
+        5000,
+    );
+    let frames: Vec<_> = (0..4000).map(|_| frame(&mut source)).step_by(19).collect();
     println!("frame with truth: {whole:?}, {} objects", objects / 5000);
     let mut world = World::new(1, 1.0);
     let moving = timed(Box::new(|index| drop(world.at(f64::from(index) * 0.1))), 5000);
@@ -277,13 +280,14 @@ fn costs() {
         Box::new(|_| drop(Scene::new(&bodies, &stage.fixtures, &stage.camera, size))),
         2000,
     );
-    println!(
-        "of which simulation {moving:?}, outlines {placing:?} for {} bodies",
-        bodies.len()
-    );
+    let scene = Scene::new(&bodies, &stage.fixtures, &stage.camera, size);
+    let classes = std::array::from_fn(|index| ClassId(index as u16));
+    let telling = timed(Box::new(|_| drop(scene.truth(&classes, size))), 2000);
+    let count = bodies.len();
+    println!("of which simulation {moving:?}, outlines of {count} bodies {placing:?}, truth {telling:?}");
     let first = timed(Box::new(|_| drop(bytes(&frames[0]))), 1);
     let pixels = timed(
-        Box::new(|index| assert!(frames[1 + index as usize * 20].picture.memory().stride(0) > 0)),
+        Box::new(|index| assert!(frames[1 + index as usize].picture.memory().stride(0) > 0)),
         200,
     );
     println!("picture: {pixels:?}, the first one {first:?}");
