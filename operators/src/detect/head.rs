@@ -85,7 +85,7 @@ impl Head for Grid {
             }
         }
         for (anchor, score) in scratch.best.iter().enumerate() {
-            if !(*score > settings.min_score) {
+            if *score <= settings.min_score {
                 continue;
             }
             let class = (0..self.classes).find(|class| scores[class * self.anchors + anchor] == *score);

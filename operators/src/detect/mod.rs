@@ -4,7 +4,7 @@
 //! [`labels`] names it. Two lanes share one session: while one infers, the other letterboxes the next
 //! picture or thins out the last.
 
-mod head;
+pub mod head;
 mod labels;
 pub mod letterbox;
 pub mod nms;
