@@ -239,8 +239,8 @@ fn build(runtime: &Runtime, path: &Path, threads: usize, provider: Provider) -> 
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads.max(1))?
         .with_inter_threads(1)?
-        // Threads that spin between operators gain 6 % on cores of their own and lose 20 % where lanes, decoders and
-        // workers want the same cores; between live frames they would burn what is idle.
+        // Threads that spin between operators gain about 6 % of a run on cores of their own, and burn what lanes,
+        // decoders and workers of a live graph want in between.
         .with_intra_op_spinning(false)?
         // Planning memory by pattern keeps a second copy of all activations (34 MB for YOLO11n at 640) and gains nothing.
         .with_memory_pattern(false)?;
