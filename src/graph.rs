@@ -44,19 +44,26 @@ impl std::error::Error for GraphError {}
 /// Everything that is wrong with it.
 pub fn compile_file(path: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFile, Compiled), GraphError> {
     let name = path.display().to_string();
-    let unreadable = |error: std::io::Error| GraphError::Unreadable(format!("{name}: {error}"));
-    let bytes = read_bounded(path).map_err(unreadable)?;
-    let source = SourceFile::new(name.clone(), bytes).map_err(|diagnostic| {
-        let empty = SourceFile::new(name.clone(), "").expect("an empty text is a text");
-        let mut diagnostics = Diagnostics::default();
-        diagnostics.push(diagnostic);
-        GraphError::Wrong(empty, diagnostics)
-    })?;
+    let bytes = read_bounded(path).map_err(|error| GraphError::Unreadable(format!("{name}: {error}")))?;
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    match flowrun_dsl::compile(&source, folder, catalogue) {
+    compile_text(&name, bytes, folder, catalogue)
+}
+
+/// Compiles a graph whose relative paths start at `root`; `name` stands for it in messages.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_text(name: &str, text: impl Into<Vec<u8>>, root: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFile, Compiled), GraphError> {
+    let source = SourceFile::new(name, text).map_err(|diagnostic| {
+        let empty = SourceFile::new(name, "").expect("an empty text is a text");
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.push(diagnostic);
+        GraphError::Wrong(empty, diagnostics)
+    })?;
+    match flowrun_dsl::compile(&source, root, catalogue) {
         Ok(compiled) => Ok((source, compiled)),
         Err(diagnostics) => Err(GraphError::Wrong(source, diagnostics)),
     }
@@ -106,11 +113,20 @@ pub fn prepare_compiled(
 /// # Errors
 /// What is wrong with the file, the machine or the run.
 pub fn run_file(path: &Path, registry: &Registry, options: &Options) -> Result<Report, GraphError> {
-    let (source, compiled) = compile_file(path, registry)?;
-    let running = prepare_compiled(&source, compiled, registry, options)?;
-    let running = running
-        .start()
-        .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
+    run_compiled(compile_file(path, registry)?, registry, options)
+}
+
+/// Runs a graph given as text to its end; relative paths start at `root`.
+///
+/// # Errors
+/// What is wrong with the text, the machine or the run.
+pub fn run_text(text: &str, root: &Path, registry: &Registry, options: &Options) -> Result<Report, GraphError> {
+    run_compiled(compile_text("graph.kdl", text, root, registry)?, registry, options)
+}
+
+fn run_compiled((source, compiled): (SourceFile, Compiled), registry: &Registry, options: &Options) -> Result<Report, GraphError> {
+    let prepared = prepare_compiled(&source, compiled, registry, options)?;
+    let running = prepared.start().map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
     let report = running.wait();
     match &report.failure {
         Some(cause) => Err(GraphError::Failed(cause.clone())),

@@ -19,7 +19,7 @@ pub mod cmd;
 mod graph;
 
 pub use cmd::main;
-pub use graph::{GraphError, compile_file, run_file};
+pub use graph::{GraphError, compile_file, compile_text, prepare_compiled, run_file, run_text};
 
 use flowrun_engine::registry::Registry;
 

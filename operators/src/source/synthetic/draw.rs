@@ -65,7 +65,7 @@ impl Stage {
                 noise,
             },
             camera: &self.camera,
-            light: 1.0 - 0.78 * shot.night,
+            light: 1.0 - 0.70 * shot.night,
             night: shot.night,
         };
         for placed in &shot.scene.things {
@@ -223,6 +223,7 @@ impl Artist<'_> {
     fn fill(&mut self, hull: Option<Hull>, colour: Colour, fade: f32, grain: i32, salt: u64) {
         if let Some(hull) = hull {
             let colour = lit(colour, self.light);
+            let grain = (grain as f32 * self.light) as i32;
             self.canvas.fill(
                 &hull,
                 &Paint {
@@ -291,12 +292,14 @@ impl Artist<'_> {
         if let Some(head) = placed.outline.get(3) {
             let [left, top, right, bottom] = head.bounds;
             let low = top + 0.45 * (bottom - top);
-            let inset = 0.12 * (right - left);
+            let (wide, shoulder) = (right - left, top + 0.32 * (low - top) / 0.45);
             let hair = [
-                [left + inset, top],
-                [right - inset, top],
-                [right - inset, low],
-                [left + inset, low],
+                [left + 0.32 * wide, top],
+                [right - 0.32 * wide, top],
+                [right - 0.03 * wide, shoulder],
+                [right - 0.03 * wide, low],
+                [left + 0.03 * wide, low],
+                [left + 0.03 * wide, shoulder],
             ];
             let colour = if trait_of(body, 4) < 0.7 {
                 [0.12, 0.09, 0.07]
@@ -328,12 +331,12 @@ impl Artist<'_> {
                 self.fill(flat(self.camera, rim), [0.34, 0.35, 0.36], 1.0, 10, body.look);
             }
         }
-        self.lamps(body, 0.8, 0.12, &placed.outline[0]);
+        self.lamps(body, 0.70, 0.12, &placed.outline[0]);
     }
 
     fn vehicle(&mut self, body: &Body, placed: &Placed) {
         // What shines through the gaps between the panels is the dark of the underbody.
-        for hull in &placed.outline {
+        for hull in placed.outline.iter() {
             self.fill(Some(*hull), RUBBER, 1.0, 6, body.look);
         }
         let colour = match body.kind {
@@ -480,7 +483,7 @@ impl Artist<'_> {
             return;
         }
         let is_front = self.camera.sees(body.position, body.heading);
-        let along = if is_front { 0.35 } else { -0.3 };
+        let along = if is_front { 0.2 } else { -0.15 };
         let disc = [
             [-radius, -radius],
             [radius, -radius],
@@ -570,4 +573,80 @@ enum Dress {
     Coach,
     Box,
     Cab,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::synthetic::body::KINDS;
+
+    #[test]
+    fn nothing_is_painted_outside_the_outline() {
+        let size = Size {
+            width: 640,
+            height: 360,
+        };
+        let camera = Camera::new(size);
+        let noise = Noise::new(1);
+        let headings = [
+            [1.0, 0.0],
+            [0.0, 1.0],
+            [-1.0, 0.0],
+            [0.0, -1.0],
+            [0.6, 0.8],
+            [-0.8, 0.6],
+            [0.8, -0.6],
+        ];
+        for (kind, heading, look, night) in KINDS.into_iter().flat_map(|kind| {
+            headings
+                .into_iter()
+                .flat_map(move |heading| (0..6u64).map(move |look| (kind, heading, mix(look), (look % 2) as f32)))
+        }) {
+            let body = Body {
+                id: 1,
+                kind,
+                look,
+                position: [(look % 20) as f64 - 10.0, (look % 40) as f64 - 15.0],
+                heading,
+                travelled: (look % 7) as f64 * 0.3,
+                braking: look % 3 == 0,
+            };
+            let scene = Scene::new(&[body], &[], &camera, size);
+            let Some(placed) = scene.things.first() else { continue };
+            let mut artist = Artist {
+                canvas: Canvas {
+                    width: 640,
+                    height: 360,
+                    luma: vec![0; 640 * 360],
+                    chroma: [0, 1].map(|_| vec![0; 320 * 180]),
+                    noise: &noise,
+                },
+                camera: &camera,
+                light: 1.0,
+                night,
+            };
+            artist.body(&body, placed);
+            let mut owned = vec![false; 640 * 360];
+            for row in 0..360 {
+                for column in placed.outline.iter().flat_map(|hull| hull.pixels(row, 640)) {
+                    owned[row as usize * 640 + column as usize] = true;
+                }
+            }
+            for (pixel, luma) in artist.canvas.luma.iter().enumerate() {
+                // Softened edges reach into the next pixel, and those of slivers into one that has no owner in its row.
+                let steps = [0, 1, 639, 640, 641].into_iter();
+                let mut around = steps
+                    .flat_map(|step| [pixel.checked_sub(step), pixel.checked_add(step)])
+                    .flatten();
+                let is_near = *luma == 0 || around.any(|near| owned.get(near) == Some(&true));
+                assert!(is_near, "{body:?}: painted at {} {}", pixel % 640, pixel / 640);
+                assert!(
+                    *luma > 0 || !owned[pixel],
+                    "{body:?}: not painted at {} {}",
+                    pixel % 640,
+                    pixel / 640
+                );
+            }
+        }
+    }
 }

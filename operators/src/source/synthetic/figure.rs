@@ -94,21 +94,19 @@ pub(super) fn solids(body: &Body) -> [Option<Solid>; 2] {
 
 /// An upright disc with some thickness: a wheel.
 fn wheel(body: &Body, camera: &Camera, along: f64, radius: f64, half_width: f64) -> Option<Hull> {
-    const EIGHTH: [[f64; 2]; 8] = {
-        const D: f64 = std::f64::consts::FRAC_1_SQRT_2;
-        [
-            [1.0, 0.0],
-            [D, D],
-            [0.0, 1.0],
-            [-D, D],
-            [-1.0, 0.0],
-            [-D, -D],
-            [0.0, -1.0],
-            [D, -D],
-        ]
-    };
+    // Flat below, so that the wheel stands on the ground.
+    const RIM: [[f64; 2]; 8] = [
+        [1.0, 0.41],
+        [0.41, 1.0],
+        [-0.41, 1.0],
+        [-1.0, 0.41],
+        [-1.0, -0.41],
+        [-0.41, -1.0],
+        [0.41, -1.0],
+        [1.0, -0.41],
+    ];
     let rim = |index: usize| {
-        let [x, z] = EIGHTH[index % 8];
+        let [x, z] = RIM[index % 8];
         let side = if index < 8 { -half_width } else { half_width };
         camera.pixel(at(body, along + radius * x, side, radius + radius * z))
     };
@@ -119,7 +117,7 @@ fn wheel(body: &Body, camera: &Camera, along: f64, radius: f64, half_width: f64)
 pub(super) fn strip(camera: &Camera, from: [f64; 3], to: [f64; 3], half_widths: [f64; 2]) -> Option<Hull> {
     let [x, y] = camera.across();
     let beside = |[a, b, c]: [f64; 3], by: f64| camera.pixel([a + x * by, b + y * by, c]);
-    Hull::around([
+    Hull::convex([
         beside(from, -half_widths[0]),
         beside(from, half_widths[0]),
         beside(to, half_widths[1]),
@@ -140,7 +138,7 @@ pub(super) fn head(camera: &Camera, [a, b, c]: [f64; 3], radius: f64) -> Option<
         [0.4, -1.0],
         [1.0, -0.4],
     ];
-    Hull::around(rim.map(|[u, v]: [f64; 2]| camera.pixel([a + x * u * radius, b + y * u * radius, c + v * radius])))
+    Hull::convex(rim.map(|[u, v]: [f64; 2]| camera.pixel([a + x * u * radius, b + y * u * radius, c + v * radius])))
 }
 
 /// Parts in the order in which they are painted; for people and two-wheelers: legs or wheels, frame, torso, head.

@@ -45,6 +45,19 @@ impl Hull {
         }
         // The chain ends where it began.
         count -= 1;
+        (count >= 3).then(|| Hull::of(corners, count))
+    }
+
+    /// A polygon whose corners are known to be convex and in order; none when one of them is missing.
+    pub fn convex<const N: usize>(points: [Option<[f32; 2]>; N]) -> Option<Hull> {
+        let mut corners = [[0f32; 2]; CORNERS];
+        for (corner, point) in corners.iter_mut().zip(points) {
+            *corner = point?;
+        }
+        Some(Hull::of(corners, N))
+    }
+
+    fn of(corners: [[f32; 2]; CORNERS], count: usize) -> Hull {
         let mut bounds = [f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
         for corner in &corners[..count] {
             for axis in [0, 1] {
@@ -52,7 +65,7 @@ impl Hull {
                 bounds[axis + 2] = bounds[axis + 2].max(corner[axis]);
             }
         }
-        (count >= 3).then_some(Hull { corners, count, bounds })
+        Hull { corners, count, bounds }
     }
 
     /// The corners.
@@ -78,6 +91,30 @@ impl Hull {
         (left < right).then_some((left, right))
     }
 
+    /// [`Hull::span`] of evenly spaced lines at once; an empty one where it does not reach.
+    pub fn spans(&self, top: f32, step: f32, out: &mut [(f32, f32)]) {
+        out.fill((f32::INFINITY, f32::NEG_INFINITY));
+        let line = |y: f32| (((y - top) / step).ceil().max(0.0) as usize).min(out.len());
+        let mut from = self.corners[self.count - 1];
+        let mut edges = [(0, 0, 0.0, 0.0); CORNERS];
+        for (edge, &to) in edges.iter_mut().zip(self.corners()) {
+            let slope = (to[0] - from[0]) / (to[1] - from[1]);
+            *edge = (
+                line(from[1].min(to[1])),
+                line(from[1].max(to[1])),
+                from[0] + (top - from[1]) * slope,
+                slope * step,
+            );
+            from = to;
+        }
+        for (first, end, start, slope) in edges.into_iter().take(self.count) {
+            for (index, span) in out.iter_mut().enumerate().take(end).skip(first) {
+                let x = start + index as f32 * slope;
+                *span = (span.0.min(x), span.1.max(x));
+            }
+        }
+    }
+
     /// The pixels of a row of the picture whose middles it contains.
     pub fn pixels(&self, row: i32, width: i32) -> Range<i32> {
         match self.span(row as f32 + 0.5) {
@@ -88,7 +125,7 @@ impl Hull {
 }
 
 /// The first pixel whose middle is not left of `x`.
-fn middles(x: f32, width: i32) -> i32 {
+pub(super) fn middles(x: f32, width: i32) -> i32 {
     ((x - 0.5).ceil() as i32).clamp(0, width)
 }
 

@@ -1,5 +1,7 @@
 //! What stands in the street: signals, lamps, a tree and a bus stop. They hide what passes behind them.
 
+use std::sync::Arc;
+
 use super::camera::Camera;
 use super::figure::{head, strip};
 use super::hull::Hull;
@@ -24,7 +26,7 @@ pub(super) enum Surface {
 #[derive(Clone, Debug)]
 pub(super) struct Fixture {
     pub depth: f64,
-    pub outline: Vec<Hull>,
+    pub outline: Arc<[Hull]>,
     /// One a part of the outline.
     pub surfaces: Vec<Surface>,
 }
@@ -78,7 +80,7 @@ impl Parts<'_> {
     fn done(self) -> Fixture {
         Fixture {
             depth: self.camera.depth(self.place),
-            outline: self.outline,
+            outline: self.outline.into(),
             surfaces: self.surfaces,
         }
     }

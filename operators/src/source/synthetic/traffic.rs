@@ -49,6 +49,8 @@ pub(super) struct Traffic {
     arrivals: f64,
     /// In the order in which they came, by inbound lane.
     lanes: [Vec<Vehicle>; LANES],
+    #[cfg(test)]
+    arrived: u64,
     /// A vehicle that could not come yet because the lane was full.
     waiting: [bool; LANES],
 }
@@ -59,6 +61,8 @@ impl Traffic {
             random: Random::new(seed, 1),
             arrivals: ARRIVALS * density,
             lanes: Default::default(),
+            #[cfg(test)]
+            arrived: 0,
             waiting: [false; LANES],
         }
     }
@@ -75,6 +79,12 @@ impl Traffic {
     /// How many there are.
     pub fn len(&self) -> usize {
         self.lanes.iter().map(Vec::len).sum()
+    }
+
+    /// How many came since the start.
+    #[cfg(test)]
+    pub fn arrived(&self) -> u64 {
+        self.arrived
     }
 
     /// Goes on by one step.
@@ -151,6 +161,10 @@ impl Traffic {
             committed: false,
         });
         *next_id += 1;
+        #[cfg(test)]
+        {
+            self.arrived += 1;
+        }
     }
 
     /// All vehicles as they stand `part` of a step after the last but one, 0 to 1.
@@ -258,4 +272,60 @@ impl Vehicle {
 
 fn square(x: f64) -> f64 {
     x * x
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::synthetic::roads::{paths, signals};
+
+    /// The part of a vehicle's way that its front and its rear span, if another one goes the same way.
+    fn overlap(a: &Vehicle, b: &Vehicle, paths: &[Path]) -> bool {
+        let (one, other) = (&paths[a.path], &paths[b.path]);
+        let meet = |a_front: f64, b_front: f64| a_front - a.length < b_front && b_front - b.length < a_front;
+        let before = a.path / 2 == b.path / 2 && a.front.min(b.front) < one.stop && meet(a.front, b.front);
+        let (a_out, b_out) = (a.front - one.exit, b.front - other.exit);
+        let after =
+            one.exit_lane == other.exit_lane && a_out - a.length > 0.0 && b_out - b.length > 0.0 && meet(a_out, b_out);
+        before || after
+    }
+
+    #[test]
+    fn vehicles_of_a_lane_never_overlap_and_stop_at_red() {
+        let paths = paths();
+        for density in [1.0, 20.0] {
+            let mut traffic = Traffic::new(9, density);
+            let (mut id, mut turned) = (0, 0);
+            for step in 0..20_000 {
+                let now = signals(f64::from(step) * STEP_S);
+                let before = traffic.clone();
+                traffic.step(&paths, &now, false, &mut id);
+                let all: Vec<&Vehicle> = traffic.lanes.iter().flatten().collect();
+                for (index, one) in all.iter().enumerate() {
+                    turned += usize::from(one.path % 2 == 1);
+                    assert!(
+                        all[..index].iter().all(|other| !overlap(one, other, &paths)),
+                        "{step}: {one:?}"
+                    );
+                    assert!(one.front >= one.before, "nobody goes back");
+                }
+                let was = before.lanes.iter().flatten().map(|vehicle| (vehicle.id, vehicle.front));
+                let was: std::collections::BTreeMap<_, _> = was.collect();
+                for (lane, vehicle) in traffic
+                    .lanes
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(lane, all)| all.iter().map(move |one| (lane, one)))
+                {
+                    let stop = paths[vehicle.path].stop;
+                    let passed = was.get(&vehicle.id).is_some_and(|front| *front <= stop) && vehicle.front > stop;
+                    assert!(
+                        !passed || now.lamps[lane / 2] != Lamp::Red || vehicle.committed,
+                        "{vehicle:?}"
+                    );
+                }
+            }
+            assert!(id > 500 && turned > 500);
+        }
+    }
 }

@@ -282,6 +282,44 @@ fn track() -> impl Strategy<Value = (u64, String, f32, [f32; 4])> {
     (any::<u64>(), class, 0f32..=1.0, corners)
 }
 
+/// Rows a second on one core: `cargo test --release -- --ignored --nocapture speed`.
+#[test]
+#[ignore = "measures"]
+fn speed() {
+    let plan = plan(Path::new("."));
+    let names = Arc::new(Names::of(&plan));
+    let class = names.intern("car").unwrap();
+    let sink = sink(&plan, &names, "x", Origin::AllErrors);
+    let tracks = (0..20u16).map(|index| Track {
+        id: TrackId(u64::from(index) + 1000),
+        class,
+        score: 0.9 - f32::from(index) * 0.0137,
+        bbox: Rect {
+            x1: 100.37 + f32::from(index) * 31.17,
+            ..BOX
+        },
+    });
+    let answer = answer(Batch::Tracks(tracks.collect::<Vec<_>>().into()));
+    let mut out = Vec::new();
+    let mut rounds: Vec<_> = (0..200)
+        .map(|_| {
+            out.clear();
+            let start = std::time::Instant::now();
+            for _ in 0..100 {
+                sink.encode(&answer, &mut out).unwrap();
+            }
+            start.elapsed()
+        })
+        .collect();
+    rounds.sort();
+    let rate = 2000.0 / rounds[100].as_secs_f64();
+    println!(
+        "{:.2} million track rows a second, {} bytes each",
+        rate * 1e-6,
+        out.len() / 2000
+    );
+}
+
 proptest! {
     /// Rows written and read back are the same rows, floats to the bit, empty frames included.
     #[test]

@@ -1,0 +1,9 @@
+//! The laws of ARCHITECTURE.md, held on whole runs: what goes in through sources comes out of sinks.
+
+mod answers;
+mod completeness;
+mod counts;
+mod determinism;
+mod scene;
+mod trouble;
+mod truth;
