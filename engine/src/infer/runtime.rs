@@ -33,7 +33,7 @@ const LIBRARY: &str = "libonnxruntime.so";
 const REMEDY: &str = "run `make setup`, or set ORT_DYLIB_PATH to libonnxruntime.so of ONNX Runtime 1.17 or newer";
 
 /// ONNX Runtime, loaded by the first call. Searched in this order: the file or folder in
-/// `ORT_DYLIB_PATH`, `.deps/onnxruntime/lib` beside the working directory and beside each folder above
+/// `ORT_DYLIB_PATH`, `.deps/onnxruntime/lib` in each folder above
 /// the executable, the system's library path. The first that is there is taken; when it does not load,
 /// that is an error rather than a reason to search on.
 ///
@@ -77,10 +77,9 @@ fn locate() -> PathBuf {
         let given = PathBuf::from(given);
         return newest_library(&given).unwrap_or(given);
     }
-    let working = std::env::current_dir().ok();
     let executable = std::env::current_exe().ok();
-    let above = executable.iter().flat_map(|path| path.ancestors().skip(1));
-    let mut folders = working.as_deref().into_iter().chain(above);
+    // Not the working directory: what lies there is not ours to load as code.
+    let mut folders = executable.iter().flat_map(|path| path.ancestors().skip(1));
     folders
         .find_map(|folder| newest_library(&folder.join(SETUP_FOLDER)))
         .unwrap_or_else(|| LIBRARY.into())

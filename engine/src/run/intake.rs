@@ -81,6 +81,8 @@ fn attend(cameras: Vec<Camera>, context: &Context) {
         }
     }
     let mut blocked: Vec<Reverse<(i64, usize)>> = Vec::new();
+    // One look at the clock serves all that is due by then.
+    let mut now = context.clock.elapsed();
     while !context.stop.asked() {
         let Some(Reverse((at, index))) = due.pop() else {
             if blocked.is_empty() {
@@ -90,14 +92,21 @@ fn attend(cameras: Vec<Camera>, context: &Context) {
             due.extend(blocked.drain(..));
             continue;
         };
-        if let Some(wait) = time_until(at, coalesce, context) {
+        if time_until(at, coalesce, now, context).is_some() {
             due.push(Reverse((at, index)));
-            // What was blocked is looked at again after the wait, or when an answer wakes the thread.
-            thread::park_timeout(wait.min(LOOK_AROUND));
-            due.extend(blocked.drain(..));
+            now = context.clock.elapsed();
+            if let Some(wait) = time_until(at, coalesce, now, context) {
+                // What was blocked is looked at again after the wait, or when an answer wakes the thread.
+                thread::park_timeout(wait.min(LOOK_AROUND));
+                due.extend(blocked.drain(..));
+                now = context.clock.elapsed();
+            }
             continue;
         }
-        match slots[index].admit(context) {
+        if !coalesce {
+            now = context.clock.elapsed();
+        }
+        match slots[index].admit(now, context) {
             Outcome::Next => {
                 if let Some(at) = slots[index].fetch(context) {
                     due.push(Reverse((at, index)));
@@ -111,7 +120,7 @@ fn attend(cameras: Vec<Camera>, context: &Context) {
 
 /// How long until a moment of media time, in a live run. With many cameras on the thread all that is
 /// due within a tick goes together.
-fn time_until(at: i64, coalesce: bool, context: &Context) -> Option<Duration> {
+fn time_until(at: i64, coalesce: bool, now: Duration, context: &Context) -> Option<Duration> {
     if context.clock.is_offline() {
         return None;
     }
@@ -121,7 +130,7 @@ fn time_until(at: i64, coalesce: bool, context: &Context) -> Option<Duration> {
     } else {
         due
     };
-    let wait = due.saturating_sub(context.clock.elapsed());
+    let wait = due.saturating_sub(now);
     (!wait.is_zero()).then_some(wait)
 }
 
@@ -190,7 +199,7 @@ impl Slot {
         }
     }
 
-    fn admit(&mut self, context: &Context) -> Outcome {
+    fn admit(&mut self, now: Duration, context: &Context) -> Outcome {
         let id = self.camera.id;
         if context.clock.is_offline() && context.ledger.leads(self.tick) {
             return self.wait(context);
@@ -223,7 +232,7 @@ impl Slot {
         let answer = Answer {
             at,
             batch: item.batch,
-            admitted_us: context.clock.now_us(),
+            admitted_us: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
             failed: false,
         };
         self.camera.inbox.send(Message::Admitted(self.tick, answer));
