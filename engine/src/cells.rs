@@ -7,7 +7,7 @@ use flowrun_dsl::schema::Cell;
 
 use crate::batch::{Answer, Batch};
 use crate::names::Names;
-use crate::rows::{Direction, Phase, Rect};
+use crate::rows::{Phase, Rect};
 
 fn float(number: f32) -> Cell {
     Cell::Float(f64::from(number))
@@ -28,16 +28,6 @@ impl Phase {
             Phase::Enter => "enter",
             Phase::Dwell => "dwell",
             Phase::Leave => "leave",
-        }
-    }
-}
-
-impl Direction {
-    /// As rows spell it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Direction::Forward => "forward",
-            Direction::Backward => "backward",
         }
     }
 }
@@ -83,7 +73,7 @@ pub fn for_each_row(answer: &Answer, names: &Names, mut each: impl FnMut(&[Cell]
                 whole(crossing.track.0),
                 Cell::Text(names.class(crossing.class)),
                 Cell::Text(names.zone(crossing.line)),
-                Cell::Text(crossing.direction.word().into()),
+                Cell::Text(names.way(crossing.line, crossing.direction)),
                 float(crossing.point.0),
                 float(crossing.point.1),
             ];

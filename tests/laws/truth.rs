@@ -23,7 +23,7 @@ write {{
     jsonl "visits.jsonl" from=vehicles.visits
 }}
 "#,
-        cameras(6, 3_000, FPS)
+        cameras(6, 5_000, FPS)
     );
     scene.run(&graph, 2);
     scene
@@ -93,7 +93,7 @@ fn dwell_is_within_a_frame(paths: &BTreeMap<(String, u64), Path>, visits: &[Valu
             }
         }
         // Stays that the end of the run cuts off have no `leave`.
-        let ended: Vec<&(u64, u64)> = stays.iter().filter(|stay| stay.1 < 2_980).collect();
+        let ended: Vec<&(u64, u64)> = stays.iter().filter(|stay| stay.1 < 4_980).collect();
         let matched = ended.iter().filter(|stay| {
             leaves.iter().any(|row| {
                 let (entered, dwell) = (row["entered_ns"].as_i64().expect("a time"), row["dwell_ns"].as_i64().expect("a span"));

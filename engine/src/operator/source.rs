@@ -44,7 +44,8 @@ pub struct SourceTraits {
 pub struct Item {
     /// Index in the source, from 0, counted before decimation; increasing, across loops too.
     pub frame: u64,
-    /// Nanoseconds since the medium's start, or event time where the source knows it; increasing across loops.
+    /// Nanoseconds since the medium's start, or event time where the source knows it; increasing across loops,
+    /// but for rows that come late.
     pub media_time: i64,
     /// The picture's size.
     pub size: Size,

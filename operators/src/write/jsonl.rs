@@ -34,8 +34,6 @@ pub struct JsonlParams {
 pub struct Jsonl {
     path: PathBuf,
     names: Arc<Names>,
-    /// What the forward and backward way of each line are called, by zone.
-    ways: Vec<Option<(String, String)>>,
     /// Nodes that answer for no camera in particular.
     queries: HashSet<String>,
     /// Whether table rows come from a query and so belong to no frame.
@@ -57,14 +55,9 @@ impl Sink for Jsonl {
         }
         let nodes = &setup.plan.nodes;
         let is_query = |index: usize| nodes.get(index).is_some_and(|node| node.role == Role::Query);
-        let ways = setup.plan.zones.iter().map(|zone| match &zone.shape {
-            Shape::Line { forward, backward, .. } => Some((forward.clone(), backward.clone())),
-            Shape::Polygon(_) => None,
-        });
         Ok(Jsonl {
             path: setup.path(&params.path),
             names: setup.names.clone(),
-            ways: ways.collect(),
             queries: nodes
                 .iter()
                 .filter(|node| node.role == Role::Query)
@@ -118,7 +111,7 @@ impl Sink for Jsonl {
                     line.unsigned("track", row.track.0);
                     line.text("class", &names.class(row.class));
                     line.text("zone", &names.zone(row.zone));
-                    line.text("phase", phase(row.phase));
+                    line.text("phase", row.phase.word());
                     line.signed("entered_ns", row.entered.0);
                     line.signed("dwell_ns", row.dwell);
                     line.end();
@@ -130,7 +123,7 @@ impl Sink for Jsonl {
                     line.unsigned("track", row.track.0);
                     line.text("class", &names.class(row.class));
                     line.text("line", &names.zone(row.line));
-                    line.text("direction", self.way(row.line, row.direction));
+                    line.text("direction", &self.names.way(row.line, row.direction));
                     line.floats("point", &[row.point.0, row.point.1]);
                     line.end();
                 }
@@ -165,25 +158,6 @@ impl Jsonl {
             }
             line.end();
         }
-    }
-
-    /// What the graph calls this way across this line.
-    fn way(&self, line: ZoneId, direction: Direction) -> &str {
-        let words = self.ways.get(usize::from(line.0)).and_then(Option::as_ref);
-        match (direction, words) {
-            (Direction::Forward, Some((forward, _))) => forward,
-            (Direction::Backward, Some((_, backward))) => backward,
-            (Direction::Forward, None) => "forward",
-            (Direction::Backward, None) => "backward",
-        }
-    }
-}
-
-fn phase(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Enter => "enter",
-        Phase::Dwell => "dwell",
-        Phase::Leave => "leave",
     }
 }
 

@@ -79,7 +79,6 @@ pub(super) struct Frames {
     open: Option<Gathered>,
     /// The frame before it, all of its lines read; empty ones that come first are made when they are taken.
     whole: Option<Gathered>,
-    fault: Option<String>,
     /// The index that is handed out next.
     next: u64,
     /// Index and time of the last frame handed out that had a time of its own.
@@ -98,7 +97,6 @@ impl Frames {
             total,
             open: None,
             whole: None,
-            fault: None,
             next: 0,
             anchor: None,
             last_time: None,
@@ -165,35 +163,21 @@ impl Frames {
     }
 
     fn complete(&mut self, frame: Option<Gathered>) {
-        let Some(mut frame) = frame else { return };
-        // Every frame before it, down to the last one handed out, needs a nanosecond of its own.
-        let steps = i64::try_from(frame.frame - self.next)
-            .unwrap_or(i64::MAX)
-            .saturating_add(1);
-        let earliest = self.last_time.map(|last| last.saturating_add(steps));
-        if let (Some(time), Some(earliest)) = (frame.time_ns, earliest)
-            && time < earliest
-        {
-            self.fault = Some(format!(
-                "frame {}: `time_ns` {time} does not come after the frames before it; it counts as not given",
-                frame.frame
-            ));
-            frame.time_ns = None;
+        if frame.is_some() {
+            self.whole = frame;
         }
-        self.whole = Some(frame);
     }
 
     /// What there is to hand out; none when more lines are needed.
     pub fn take(&mut self) -> Option<Next> {
-        if let Some(fault) = self.fault.take() {
-            return Some(Next::Fault(fault));
-        }
         let own_time = match &self.whole {
             Some(whole) if whole.frame == self.next => whole.time_ns,
             _ => None,
         };
-        let time = own_time.unwrap_or_else(|| self.time_between());
-        let time = time.max(self.last_time.map_or(i64::MIN, |last| last.saturating_add(1)));
+        // A frame that says when it was taken is believed, also when that is before its neighbours: it
+        // comes late, and corrects what was counted. Times that are made up here only go forward.
+        let after_last = self.last_time.map_or(i64::MIN, |last| last.saturating_add(1));
+        let time = own_time.unwrap_or_else(|| self.time_between().max(after_last));
         let batch = match self.whole.take_if(|whole| whole.frame == self.next) {
             Some(whole) => {
                 self.size = whole.size;
@@ -206,8 +190,8 @@ impl Frames {
         };
         let frame = self.next;
         self.next += 1;
-        self.last_time = Some(time);
-        if own_time.is_some() {
+        self.last_time = self.last_time.max(Some(time));
+        if own_time.is_some() && self.anchor.is_none_or(|(_, before)| time > before) {
             self.anchor = Some((frame, time));
         }
         Some(Next::Item(Item {
@@ -226,13 +210,13 @@ impl Frames {
             .as_ref()
             .and_then(|whole| Some((whole.frame, whole.time_ns?)));
         match (self.anchor, after) {
-            (Some((frame_a, time_a)), Some((frame_b, time_b))) => {
+            (Some((frame_a, time_a)), Some((frame_b, time_b))) if time_b > time_a => {
                 let (span, steps) = (i128::from(time_b) - i128::from(time_a), i128::from(frame_b - frame_a));
                 let part = span * i128::from(self.next - frame_a) / steps;
                 i64::try_from(i128::from(time_a) + part).expect("it lies between two times")
             }
             (None, Some((frame, time))) => time.saturating_sub(periods(frame - self.next)),
-            (Some((frame, time)), None) => time.saturating_add(periods(self.next - frame)),
+            (Some((frame, time)), _) => time.saturating_add(periods(self.next - frame)),
             (None, None) => periods(self.next),
         }
     }

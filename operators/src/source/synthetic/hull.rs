@@ -94,7 +94,8 @@ impl Hull {
     /// [`Hull::span`] of evenly spaced lines at once; an empty one where it does not reach.
     pub fn spans(&self, top: f32, step: f32, out: &mut [(f32, f32)]) {
         out.fill((f32::INFINITY, f32::NEG_INFINITY));
-        let line = |y: f32| (((y - top) / step).ceil().max(0.0) as usize).min(out.len());
+        let (lines, most) = (1.0 / step, out.len() as f32);
+        let line = |y: f32| ceiling(((y - top) * lines).clamp(0.0, most)) as usize;
         let mut from = self.corners[self.count - 1];
         let mut edges = [(0, 0, 0.0, 0.0); CORNERS];
         for (edge, &to) in edges.iter_mut().zip(self.corners()) {
@@ -124,9 +125,15 @@ impl Hull {
     }
 }
 
+/// The smallest whole number that is not less; for numbers of pixels, without a call of the C library.
+fn ceiling(x: f32) -> i32 {
+    let whole = x as i32;
+    whole + i32::from((whole as f32) < x)
+}
+
 /// The first pixel whose middle is not left of `x`.
 pub(super) fn middles(x: f32, width: i32) -> i32 {
-    ((x - 0.5).ceil() as i32).clamp(0, width)
+    ceiling((x - 0.5).clamp(0.0, width as f32))
 }
 
 /// The rows of a picture that lie between two heights.

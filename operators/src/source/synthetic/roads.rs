@@ -171,7 +171,7 @@ pub(super) fn signals(seconds: f64) -> Signals {
             _ => Lamp::Red,
         };
     }
-    let walk = in_cycle >= 4.0 * ARM_S && in_cycle < 4.0 * ARM_S + WALK_S;
+    let walk = (4.0 * ARM_S..4.0 * ARM_S + WALK_S).contains(&in_cycle);
     Signals { lamps, walk }
 }
 
