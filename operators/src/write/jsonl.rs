@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use flowrun_dsl::params::Params;
-use flowrun_dsl::plan::{Origin, Shape};
+use flowrun_dsl::plan::Origin;
 use flowrun_dsl::port::{PortRows, Role};
 use flowrun_engine::batch::{Answer, Batch};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::names::Names;
 use flowrun_engine::operator::{NodeSetup, Sink, SinkWriter};
-use flowrun_engine::rows::{At, Direction, Phase, Table, ZoneId};
+use flowrun_engine::rows::{At, Table};
 
 use crate::write::durable::DurableFile;
 use crate::write::line::Line;
