@@ -73,9 +73,10 @@ fn describe(spec: &OperatorSpec, registry: &Registry) {
             .iter()
             .for_each(|(value, output)| println!("  gives {} with {param}={value}", output.name()));
     }
-    let common = (spec.role == Role::Source)
-        .then(|| registry.camera_params().params.as_slice())
-        .unwrap_or_default();
+    let common: &[ParamSpec] = match spec.role {
+        Role::Source => &registry.camera_params().params,
+        _ => &[],
+    };
     for param in spec.params.params.iter().chain(common) {
         println!("\n  {}", header(param));
         param.doc.lines().for_each(|line| println!("      {line}"));

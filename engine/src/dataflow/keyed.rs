@@ -184,11 +184,14 @@ fn error_port<'scope>(
     }
 }
 
+/// What an answer is sent with: the rows' capability, and the error port's where somebody reads it.
+type Held = (Capability<Tick>, Option<Capability<Tick>>);
+
 /// What a camera's inputs hold until all have the same frame.
 #[derive(Default)]
 struct Waiting {
     /// By port: answers in order, with the capability of the first port's.
-    queues: Vec<VecDeque<(Answer, Option<(Capability<Tick>, Option<Capability<Tick>>)>)>>,
+    queues: Vec<VecDeque<(Answer, Option<Held>)>>,
     /// By port: the newest batch of an input that is not waited for.
     newest: Vec<Option<Batch>>,
 }

@@ -33,7 +33,7 @@ fn sum(values: &[(&Datum, isize)]) -> Datum {
     let whole = || {
         let parts = values
             .iter()
-            .map(|(value, count)| Some(number(value)?.0.checked_mul(*count as i64)?));
+            .map(|(value, count)| number(value)?.0.checked_mul(*count as i64));
         parts.into_iter().try_fold(0i64, |total, part| total.checked_add(part?))
     };
     match first {
