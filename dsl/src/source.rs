@@ -93,7 +93,7 @@ impl SourceFile {
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<Self, Diagnostic> {
         let (name, bytes) = (name.into(), bytes.into());
         if bytes.len() > MAX_BYTES {
-            let message = format!("`{name}` has {} bytes; a graph has at most {MAX_BYTES}", bytes.len());
+            let message = format!("`{name}` has more than {MAX_BYTES} bytes, the most that a graph may have");
             return Err(Diagnostic::error(code::FILE_TOO_LARGE, message).help("is this the graph, or a video?"));
         }
         let text = String::from_utf8(bytes).map_err(|error| {

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use flowrun_dsl::plan::{Align, InputPlan, Plan, Units, ZonePlan};
+use flowrun_dsl::plan::{Align, InputPlan, Plan, Shape, Units, ZonePlan};
 use flowrun_dsl::port::RowKind;
 use flowrun_dsl::schema::{Cell, Column, ColumnType, Schema};
 use flowrun_dsl::value::Value;
 use flowrun_engine::operator::{Next, Source};
-use flowrun_engine::rows::{ClassId, Crossing, Detection, ErrorRow, Rect, Size, Track, TrackId, Visit};
+use flowrun_engine::rows::{ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Track, TrackId, Visit, ZoneId};
 use flowrun_engine::time::EventTime;
 use proptest::prelude::*;
 
@@ -280,44 +280,6 @@ fn track() -> impl Strategy<Value = (u64, String, f32, [f32; 4])> {
     let corners = [number(), number(), number(), number()];
     let class = prop_oneof!["car|bus", ".{0,12}"];
     (any::<u64>(), class, 0f32..=1.0, corners)
-}
-
-/// Rows a second on one core: `cargo test --release -- --ignored --nocapture speed`.
-#[test]
-#[ignore = "measures"]
-fn speed() {
-    let plan = plan(Path::new("."));
-    let names = Arc::new(Names::of(&plan));
-    let class = names.intern("car").unwrap();
-    let sink = sink(&plan, &names, "x", Origin::AllErrors);
-    let tracks = (0..20u16).map(|index| Track {
-        id: TrackId(u64::from(index) + 1000),
-        class,
-        score: 0.9 - f32::from(index) * 0.0137,
-        bbox: Rect {
-            x1: 100.37 + f32::from(index) * 31.17,
-            ..BOX
-        },
-    });
-    let answer = answer(Batch::Tracks(tracks.collect::<Vec<_>>().into()));
-    let mut out = Vec::new();
-    let mut rounds: Vec<_> = (0..200)
-        .map(|_| {
-            out.clear();
-            let start = std::time::Instant::now();
-            for _ in 0..100 {
-                sink.encode(&answer, &mut out).unwrap();
-            }
-            start.elapsed()
-        })
-        .collect();
-    rounds.sort();
-    let rate = 2000.0 / rounds[100].as_secs_f64();
-    println!(
-        "{:.2} million track rows a second, {} bytes each",
-        rate * 1e-6,
-        out.len() / 2000
-    );
 }
 
 proptest! {
