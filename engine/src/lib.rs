@@ -8,6 +8,7 @@ pub mod batch;
 pub mod cells;
 pub mod clock;
 pub mod dataflow;
+pub mod device;
 pub mod errors;
 pub mod frame;
 pub mod infer;

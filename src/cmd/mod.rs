@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod check;
+mod doctor;
 mod ops;
 mod plan;
 mod present;
@@ -31,6 +32,8 @@ enum Command {
     Ops(ops::Ops),
     /// Runs a graph file
     Run(run::Run),
+    /// Says what this machine has and lacks
+    Doctor(doctor::Doctor),
 }
 
 /// How results are printed.
@@ -75,6 +78,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Plan(command) => command.execute(&registry),
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),
+        Command::Doctor(command) => command.execute(),
     };
     exit.into()
 }

@@ -1,7 +1,7 @@
 //! ONNX Runtime, found at run time: no other module but the doctor's names `ort`.
 //!
-//! [`runtime`] finds and loads the library, [`external`] looks at a model file before the library
-//! does, [`session`] opens a model on the first provider of a ladder that takes it.
+//! `runtime` finds and loads the library, `external` looks at a model file before the library
+//! does, `session` opens a model on the first provider of a ladder that takes it.
 
 mod external;
 mod runtime;

@@ -140,7 +140,7 @@ fn version(library: &Path) -> Option<String> {
     let base =
         unsafe { std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(symbol)() };
     // SAFETY: the base lives as long as the library, and so does the text, which ends in NUL.
-    let text = unsafe { CStr::from_ptr(((*base.as_ref()?).GetVersionString)()) };
+    let text = unsafe { CStr::from_ptr((base.as_ref()?.GetVersionString)()) };
     Some(text.to_string_lossy().into_owned())
 }
 

@@ -1,7 +1,7 @@
 //! The two output layouts of detection models, read into candidates.
 //!
-//! [`Grid`] is what YOLOv8, YOLO11 and their kin export: a box and a score per class at each anchor,
-//! still to be thinned out by [`super::nms`]. [`EndToEnd`] is what YOLOv10 and exports with `nms=True`
+//! `Grid` is what YOLOv8, YOLO11 and their kin export: a box and a score per class at each anchor,
+//! still to be thinned out by [`super::nms`]. `EndToEnd` is what YOLOv10 and exports with `nms=True`
 //! give: boxes that need no thinning.
 
 use flowrun_engine::errors::{OperatorError, Result};
@@ -22,7 +22,7 @@ pub trait Head: Send + Sync {
     fn classes(&self) -> Option<usize>;
 
     /// Elements of the output for one picture.
-    fn len(&self) -> usize;
+    fn picture_len(&self) -> usize;
 
     /// Replaces `out` by what is kept of one picture's output, the surest first, in pixels of the model's input.
     /// Numbers that are not finite never get out.
@@ -69,7 +69,7 @@ impl Head for Grid {
         Some(self.classes)
     }
 
-    fn len(&self) -> usize {
+    fn picture_len(&self) -> usize {
         (4 + self.classes) * self.anchors
     }
 
@@ -85,7 +85,7 @@ impl Head for Grid {
             }
         }
         for (anchor, score) in scratch.best.iter().enumerate() {
-            if !(*score > settings.min_score) {
+            if *score <= settings.min_score {
                 continue;
             }
             let class = (0..self.classes).find(|class| scores[class * self.anchors + anchor] == *score);
@@ -116,7 +116,7 @@ impl Head for EndToEnd {
         None
     }
 
-    fn len(&self) -> usize {
+    fn picture_len(&self) -> usize {
         self.rows * 6
     }
 

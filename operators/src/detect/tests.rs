@@ -13,6 +13,11 @@ use flowrun_engine::names::Names;
 use flowrun_engine::rows::{At, CameraId, Rect};
 use proptest::prelude::*;
 
+use flowrun_engine::rows::Size;
+use half::f16;
+
+use super::head::{HeadScratch, head_of};
+use super::letterbox::{Letterbox, LetterboxScratch, Sample};
 use super::*;
 use crate::testing::reference_data;
 
@@ -129,7 +134,7 @@ fn flat(width: u32, height: u32, level: u8) -> Arc<Picture> {
     Arc::new(Picture::new(layout(width, height, PixelFormat::Gray), Box::new(memory)))
 }
 
-/// The middle and the share of the shorter in the longer side of two boxes.
+/// Whether no side of a box is further off than that.
 fn same_box(a: &Rect, b: &Rect, within: f32) -> bool {
     [a.x1 - b.x1, a.y1 - b.y1, a.x2 - b.x2, a.y2 - b.y2]
         .iter()

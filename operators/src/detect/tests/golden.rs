@@ -1,7 +1,6 @@
 //! Outputs of the `ultralytics` package with the same model on the same photos.
 
 use ffmpeg_next as ffmpeg;
-use flowrun_engine::frame::PictureMemory;
 use serde_json::Value;
 
 use super::*;
@@ -81,19 +80,6 @@ fn head_tensors_give_ultralytics_boxes_at_every_setting() {
     }
 }
 
-/// A decoded photo, its planes where FFmpeg left them.
-struct Decoded(ffmpeg::frame::Video);
-// SAFETY: the frame is never written to after it is decoded, and its buffers are reference-counted atomically.
-unsafe impl Sync for Decoded {}
-impl PictureMemory for Decoded {
-    fn plane(&self, index: usize) -> &[u8] {
-        self.0.data(index)
-    }
-    fn stride(&self, index: usize) -> usize {
-        self.0.stride(index)
-    }
-}
-
 /// A photo that was turned on its side: chroma is halved down only, which no [`PixelFormat`] is. Its rows are doubled as libjpeg does.
 fn from_440(frame: &ffmpeg::frame::Video) -> Picture {
     let (width, height) = (frame.width() as usize, frame.height() as usize);
@@ -108,7 +94,7 @@ fn from_440(frame: &ffmpeg::frame::Video) -> Picture {
         let rows: Vec<&[u8]> = rows(plane).take(height.div_ceil(2)).collect();
         let row = |line: usize| {
             let near = line / 2;
-            let far = if line % 2 == 0 {
+            let far = if line.is_multiple_of(2) {
                 near.saturating_sub(1)
             } else {
                 (near + 1).min(rows.len() - 1)
@@ -146,8 +132,9 @@ fn photo(path: &Path) -> Arc<Picture> {
         ffmpeg::format::Pixel::YUVJ444P => PixelFormat::Yuv444,
         other => panic!("{other:?}"),
     };
+    let planes = [0, 1, 2].map(|plane| (frame.stride(plane), frame.data(plane).to_vec()));
     let layout = layout(frame.width(), frame.height(), format);
-    Arc::new(Picture::new(layout, Box::new(Decoded(frame))))
+    Arc::new(Picture::new(layout, Box::new(PlainMemory::new(planes))))
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Tiny models of every shape; `fixtures/make_models.py` says what they answer.
 
+use std::slice::from_ref;
+
 use super::*;
 
 /// Box 0 and box 1 of the tiny models, on a picture of 64x64.
@@ -91,13 +93,13 @@ fn a_bad_frame_fails_alone() {
     let panics = Picture::deferred(layout(64, 64, PixelFormat::Gray), || panic!("a renderer's bug"));
     let good = flat(64, 64, 255);
     let mut jobs = [
-        job(0, &[good.clone()]),
+        job(0, from_ref(&good)),
         job(0, &[Arc::new(short)]),
         job(0, &[]),
         job(0, &[Arc::new(panics)]),
-        job(0, &[good.clone()]),
+        job(0, from_ref(&good)),
         job(0, &[Arc::new(empty)]),
-        job(0, &[good]),
+        job(0, from_ref(&good)),
     ];
     detect.process(&mut detect.lane().unwrap(), &mut jobs);
     let counts: Vec<_> = jobs

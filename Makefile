@@ -1,0 +1,39 @@
+# What there is to do here: `make` lists it.
+#
+# Every target that builds asks for `setup`, which is quick when everything is there.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build test lint bench bench-peers soak-memory clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what building needs: FFmpeg, clang, ONNX Runtime (listed before it is installed)
+	@tools/setup.sh
+
+build: setup ## Build the release binary, target/release/flowrun
+	$(CARGO) build --release --locked
+
+test: setup ## Run all tests
+	$(CARGO) test --workspace --locked
+
+lint: setup ## Check format, clippy and, where cargo-deny is installed, licences and advisories
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
+	else echo "lint: licences and advisories were not checked: cargo install --locked cargo-deny"; fi
+
+bench: setup ## Measure the dataflow on rows, and whole pipelines
+	$(CARGO) bench --locked --bench rows --bench pipeline
+
+bench-peers: setup ## Measure beside other tools on the same clip
+	tools/bench-peers.sh
+
+soak-memory: setup ## Show that memory does not grow with time
+	$(CARGO) bench --locked --bench memory
+
+clean: ## Remove what was built and what setup put under .deps/
+	$(CARGO) clean
+	rm -rf .deps

@@ -1,0 +1,73 @@
+//! Accelerators. None is needed.
+
+use std::path::Path;
+
+use flowrun_engine::device::{Cuda, TENSORRT_LIBRARIES, cuda, is_loadable};
+
+use super::Finding;
+use super::inference::Loaded;
+use super::machine::gibibytes;
+
+/// The file that a build of ONNX Runtime for TensorRT brings beside its library.
+const TENSORRT_PROVIDER: &str = "libonnxruntime_providers_tensorrt.so";
+
+/// Examines NVIDIA's driver and TensorRT.
+pub fn examine(findings: &mut Vec<Finding>, onnx_runtime: Option<&Loaded>) -> Cuda {
+    let cuda = cuda();
+    findings.push(match &cuda {
+        Cuda::Present(driver) if !driver.devices.is_empty() => {
+            let devices: Vec<String> = driver
+                .devices
+                .iter()
+                .map(|device| {
+                    let memory = gibibytes(device.memory_bytes as u64);
+                    format!(
+                        "{} ({memory:.0} GiB, compute capability {})",
+                        device.name, device.compute_capability
+                    )
+                })
+                .collect();
+            Finding::ok("CUDA", format!("{}: {}", driver.cuda, devices.join(", ")))
+        }
+        Cuda::Present(driver) => Finding::absent(
+            "CUDA",
+            format!("{}, and no device", driver.cuda),
+            "nvidia-smi says whether the driver sees one",
+        ),
+        Cuda::Broken(cause) => Finding::absent("CUDA", format!("the driver does not work: {cause}"), "nvidia-smi"),
+        Cuda::Absent => Finding::absent(
+            "CUDA",
+            "no NVIDIA driver; none is needed",
+            "with an NVIDIA GPU: apt-get install --yes nvidia-driver",
+        ),
+    });
+    findings.push(tensorrt(onnx_runtime));
+    cuda
+}
+
+fn tensorrt(onnx_runtime: Option<&Loaded>) -> Finding {
+    let Some(loaded) = onnx_runtime else {
+        return Finding::absent("TensorRT", "no ONNX Runtime to use it with", "see ONNX Runtime above");
+    };
+    let provider = loaded
+        .library
+        .parent()
+        .is_some_and(|folder| folder.join(TENSORRT_PROVIDER).is_file());
+    let library = TENSORRT_LIBRARIES.into_iter().find(|name| is_loadable(Path::new(name)));
+    match (provider, library) {
+        (true, Some(library)) => Finding::ok("TensorRT", format!("{library}, and ONNX Runtime's provider for it")),
+        (true, None) => Finding::absent(
+            "TensorRT",
+            format!(
+                "ONNX Runtime has its provider, and there is no {}",
+                TENSORRT_LIBRARIES[0]
+            ),
+            "put TensorRT's lib folder into LD_LIBRARY_PATH",
+        ),
+        (false, _) => Finding::absent(
+            "TensorRT",
+            "this ONNX Runtime has no provider for it; none is needed",
+            "with an NVIDIA GPU: set ORT_DYLIB_PATH to a build of ONNX Runtime for GPUs",
+        ),
+    }
+}

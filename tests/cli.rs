@@ -1,0 +1,397 @@
+//! The binary as a user meets it: exit codes, messages that name place and remedy, files that are whole or
+//! not there.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::{Folder, Said, flowrun, on_file, root, said};
+
+/// One endless camera whose tracks go to a file.
+const ENDLESS: &str = r#"
+cameras street { synthetic north fps=100; }
+flow all from=street { truth-tracks as=tracks; }
+write { jsonl "out/tracks.jsonl" from=all.tracks; }
+"#;
+
+/// The same, as fast as it goes, with an end.
+fn finite(frames: u32) -> String {
+    ENDLESS.replace("fps=100", &format!("frames={frames} pace=max"))
+}
+
+/// Whether a text holds these words, in whatever lines they stand.
+#[track_caller]
+fn tells(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "`{word}` is not in:\n{text}");
+    }
+}
+
+/// Refused with exit code 2 by `check` and by `run` alike, and nothing written.
+#[track_caller]
+fn refused(text: impl AsRef<[u8]>, words: &[&str]) {
+    let folder = Folder::new();
+    let graph = folder.write("graph.kdl", text);
+    for command in ["check", "plan", "run"] {
+        let began = Instant::now();
+        let said = on_file(&[command], &graph);
+        assert_eq!(said.code, Some(2), "{command}: {}", said.err);
+        assert_eq!(said.out, "", "{command}");
+        tells(&said.err, &["graph.kdl"]);
+        tells(&said.err, words);
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{command} took {:?}",
+            began.elapsed()
+        );
+    }
+    assert_eq!(folder.names(), ["graph.kdl"]);
+}
+
+#[test]
+fn a_graph_that_is_wrong_is_refused_with_place_and_remedy() {
+    refused(
+        "cameras c {\n    synthetic a\n}\nflwo f from=c {\n    truth\n}",
+        &["graph.kdl:4:1", "flwo", "did you mean `flow`"],
+    );
+    refused(
+        "cameras c {\n    synthetic a fps=fast\n}",
+        &["graph.kdl:2:21", "fps", "number"],
+    );
+    refused(
+        "cameras c {\n    synthetic a\n}\nflow f from=cc {\n    truth\n}",
+        &["graph.kdl:4:13", "`cc`", "did you mean `c`"],
+    );
+    refused(
+        "cameras c {\n    synthetic a\n}\nflow f from=c {\n    track\n}",
+        &["graph.kdl:1:9", "`track` reads detections", "emits frames"],
+    );
+    refused(
+        "cameras c {\n    file a \"absent.mp4\"\n}",
+        &["graph.kdl:2:12", "absent.mp4"],
+    );
+    refused("flow f {\n    truth from=f.track\n    track\n}", &["graph.kdl:"]);
+    refused("cameras c {", &["graph.kdl:1:11"]);
+}
+
+#[test]
+fn a_circle_names_who_feeds_whom() {
+    refused(
+        "cameras c { synthetic a; }\nflow a from=c { truth as=t; track from=b.t as=t2; }\nflow b from=c { truth as=t; track from=a.t as=t2; }",
+        &["circle", "graph.kdl:2"],
+    );
+}
+
+#[test]
+fn every_fault_of_a_graph_is_told_at_once() {
+    let folder = Folder::new();
+    let graph = folder.write(
+        "graph.kdl",
+        "cameras c { synthetic a fps=-1 seed=x; }\nflow f from=d { truth; }\nflow g from=c { truht; }",
+    );
+    let said = on_file(&["check"], &graph);
+    assert_eq!(said.code, Some(2));
+    tells(&said.err, &["fps", "seed", "`d`", "truht", "4 errors"]);
+}
+
+#[test]
+fn what_is_no_graph_at_all_is_refused() {
+    refused(b"cameras \xff\xfe {}", &["UTF-8"]);
+    let folder = Folder::new();
+    let absent = on_file(&["run"], &folder.path("absent.kdl"));
+    assert_eq!(absent.code, Some(2));
+    tells(&absent.err, &["absent.kdl", "No such file"]);
+    let directory = on_file(&["check"], &folder.path(""));
+    assert_eq!(directory.code, Some(2));
+}
+
+#[test]
+fn a_file_of_a_hundred_megabytes_is_refused_unread() {
+    let folder = Folder::new();
+    let path = folder.path("graph.kdl");
+    std::fs::File::create(&path).unwrap().set_len(100 << 20).unwrap();
+    let began = Instant::now();
+    let said = on_file(&["run"], &path);
+    assert_eq!(said.code, Some(2));
+    tells(&said.err, &["graph.kdl", "at most 1048576"]);
+    assert!(began.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn texts_that_nest_without_end_are_refused() {
+    refused("a {\n".repeat(50_000), &["too-deep"]);
+    refused("/*".repeat(200_000), &["graph.kdl"]);
+    let condition = format!("{}1 = 1{}", "(".repeat(20_000), ")".repeat(20_000));
+    refused(
+        format!(
+            "cameras c {{ synthetic a; }}\nflow f from=c {{ truth-tracks as=t; }}\nquery q from=f.t {{ where \"{condition}\"; window \"1s\"; select n=\"count(*)\"; }}"
+        ),
+        &["graph.kdl:3"],
+    );
+}
+
+#[test]
+fn findings_and_plans_are_json_for_programs() {
+    let folder = Folder::new();
+    let bad = folder.write("bad.kdl", "flwo f");
+    let said = on_file(&["check", "--format", "json"], &bad);
+    assert_eq!(said.code, Some(2));
+    let findings: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(said.out.contains("flowrun::unknown-node"), "{findings}");
+    let good = folder.write("good.kdl", finite(1));
+    let said = on_file(&["check", "--format", "json"], &good);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    serde_json::from_str::<Value>(&said.out).unwrap();
+    let plan: Value = serde_json::from_str(&on_file(&["plan", "--format", "json"], &good).out).unwrap();
+    assert_eq!(plan["version"], 1);
+    assert_eq!(plan["cameras"][0]["name"], "north");
+    let text = on_file(&["plan"], &good);
+    assert_eq!(text.code, Some(0));
+    tells(&text.out, &["all.tracks", "write.jsonl", "north"]);
+}
+
+#[test]
+fn operators_describe_themselves() {
+    let all = said(flowrun().arg("ops").output().unwrap());
+    assert_eq!(all.code, Some(0));
+    for kind in [
+        "file",
+        "synthetic",
+        "detect",
+        "track",
+        "visit",
+        "cross",
+        "query",
+        "jsonl",
+    ] {
+        assert!(
+            all.out.lines().any(|line| line.starts_with(&format!("{kind} "))),
+            "{kind}"
+        );
+    }
+    let visit = said(flowrun().args(["ops", "visit"]).output().unwrap());
+    tells(
+        &visit.out,
+        &[
+            "grace (duration), default 800ms, live",
+            "reads",
+            "tracks",
+            "gives visits",
+        ],
+    );
+    let json = said(flowrun().args(["ops", "--format", "json"]).output().unwrap());
+    serde_json::from_str::<Value>(&json.out).unwrap();
+    let unknown = said(flowrun().args(["ops", "vsit"]).output().unwrap());
+    assert_eq!(unknown.code, Some(2));
+    tells(&unknown.err, &["vsit", "flowrun ops"]);
+}
+
+#[test]
+fn the_doctor_says_whether_graphs_run_here() {
+    let examined = said(flowrun().args(["doctor", "--format", "json"]).output().unwrap());
+    let facts: Value = serde_json::from_str(&examined.out).unwrap();
+    assert_eq!(examined.code, Some(i32::from(facts["healthy"] != true)));
+    assert!(facts["machine"]["cores"].as_u64().unwrap() > 0);
+    let lacking = flowrun()
+        .arg("doctor")
+        .env("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")
+        .output();
+    let lacking = said(lacking.unwrap());
+    assert_eq!(lacking.code, Some(1));
+    tells(&lacking.out, &["MISSING  ONNX Runtime", "make setup", "FFmpeg"]);
+}
+
+#[test]
+fn a_command_that_is_wrong_is_exit_code_two() {
+    for arguments in [
+        &["rnu"][..],
+        &["run"],
+        &["run", "--for", "soon", "x.kdl"],
+        &["run", "--workers", "0", "x.kdl"],
+    ] {
+        assert_eq!(
+            said(flowrun().args(arguments).output().unwrap()).code,
+            Some(2),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn a_run_gives_its_files_their_names_and_sums_up() {
+    let folder = Folder::new();
+    let graph = folder.write("graph.kdl", finite(20));
+    let ran = on_file(&["run"], &graph);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    tells(&ran.err, &["north", "all.tracks", "p99"]);
+    assert_eq!(folder.names(), ["graph.kdl", "out/tracks.jsonl"]);
+    let rows = rows_of(&folder, "out/tracks.jsonl");
+    assert!(
+        rows.iter()
+            .all(|row| row["camera"] == "north" && row["frame"].as_u64().unwrap() < 20)
+    );
+    let quiet = on_file(&["run", "--quiet"], &graph);
+    assert_eq!((quiet.code, quiet.out.as_str(), quiet.err.as_str()), (Some(0), "", ""));
+}
+
+/// The rows of a file, each of them a whole line.
+fn rows_of(folder: &Folder, name: &str) -> Vec<Value> {
+    let text = folder.read(name);
+    assert!(text.ends_with('\n'), "the last line is whole");
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_run_ends_after_the_time_it_was_given() {
+    let folder = Folder::new();
+    let graph = folder.write("graph.kdl", ENDLESS);
+    let began = Instant::now();
+    let ran = on_file(&["run", "--for", "500ms"], &graph);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let took = began.elapsed();
+    assert!(
+        took >= Duration::from_millis(500) && took < Duration::from_secs(10),
+        "{took:?}"
+    );
+    assert!(!rows_of(&folder, "out/tracks.jsonl").is_empty());
+}
+
+/// Runs the endless graph and sends it a signal once it has written something.
+fn interrupted(signal: &str) {
+    let folder = Folder::new();
+    let graph = folder.write("graph.kdl", ENDLESS);
+    let child = flowrun()
+        .args(["run", "--quiet"])
+        .arg(&graph)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let partial = folder.path("out/tracks.jsonl.partial");
+    let began = Instant::now();
+    while !std::fs::metadata(&partial).is_ok_and(|file| file.len() > 0) {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(!folder.path("out/tracks.jsonl").exists(), "no name before the end");
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(
+        std::process::Command::new("sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let ended = said(child.wait_with_output().unwrap());
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{signal}");
+    assert_eq!(folder.names(), ["graph.kdl", "out/tracks.jsonl"]);
+    let frames = rows_of(&folder, "out/tracks.jsonl");
+    assert!(frames.is_sorted_by_key(|row| row["frame"].as_u64().unwrap()));
+}
+
+#[test]
+fn an_interrupted_run_finishes_what_it_admitted() {
+    interrupted("INT");
+    interrupted("TERM");
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_leaves_the_older_file() {
+    let folder = Folder::new();
+    let graph = folder.write("graph.kdl", finite(100_000));
+    folder.write("out/tracks.jsonl", "older\n");
+    // Blocks of 512 bytes; with the signal ignored the write fails as on a full disk.
+    let shell = format!(
+        "trap '' XFSZ; ulimit -f 64; exec '{}' run --quiet '{}'",
+        env!("CARGO_BIN_EXE_flowrun"),
+        graph.display()
+    );
+    let ran = said(std::process::Command::new("sh").args(["-c", &shell]).output().unwrap());
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    tells(&ran.err, &["write.jsonl", "cannot write"]);
+    assert_eq!(folder.read("out/tracks.jsonl"), "older\n");
+    let partial = folder.read("out/tracks.jsonl.partial");
+    assert!(partial.is_empty() || partial.ends_with('\n'), "half a line is left");
+}
+
+#[test]
+fn a_sink_that_cannot_be_opened_is_told_before_anything_runs() {
+    let folder = Folder::new();
+    folder.write("out", "a file where a folder should be");
+    let graph = folder.write("graph.kdl", finite(5));
+    let ran = on_file(&["run"], &graph);
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    tells(&ran.err, &["write.jsonl", "graph.kdl:4", "out"]);
+    assert_eq!(folder.names(), ["graph.kdl", "out"]);
+}
+
+/// A graph with this model in its folder, run with these variables.
+fn with_model(model: &[u8], variables: &[(&str, &str)]) -> (Folder, Said) {
+    let folder = Folder::new();
+    folder.write("model.onnx", model);
+    let graph = folder.write(
+        "graph.kdl",
+        "cameras c { synthetic a frames=3 pace=max; }\nmodel m \"model.onnx\"\nflow f from=c { detect m as=d; }\nwrite { jsonl \"out/d.jsonl\" from=f.d; }",
+    );
+    let mut command = flowrun();
+    command
+        .args(["run", "--quiet"])
+        .arg(graph)
+        .envs(variables.iter().copied());
+    let ran = said(command.output().unwrap());
+    (folder, ran)
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(root().join("operators/fixtures").join(name)).unwrap()
+}
+
+/// Whether there is an ONNX Runtime, which `make test` provides and a plain `cargo test` may lack.
+fn has_runtime() -> bool {
+    let examined = said(flowrun().args(["doctor", "--format", "json"]).output().unwrap());
+    let facts: Value = serde_json::from_str(&examined.out).unwrap();
+    let found = !facts["onnx_runtime"].is_null();
+    if !found {
+        println!("skipped: no ONNX Runtime");
+    }
+    found
+}
+
+#[track_caller]
+fn unfit((folder, ran): (Folder, Said), words: &[&str]) {
+    assert_eq!(ran.code, Some(1), "{}", ran.err);
+    tells(&ran.err, &["graph.kdl:3", "f.d"]);
+    tells(&ran.err, words);
+    assert_eq!(folder.names(), ["graph.kdl", "model.onnx"], "nothing half-written");
+}
+
+#[test]
+fn a_model_that_cannot_be_read_is_told_before_anything_runs() {
+    unfit(with_model(b"this is no model", &[]), &["model.onnx"]);
+    unfit(with_model(b"", &[]), &["model.onnx"]);
+}
+
+#[test]
+fn a_machine_without_onnx_runtime_is_told_what_mends_it() {
+    let ran = with_model(
+        &fixture("fixed.onnx"),
+        &[("ORT_DYLIB_PATH", "/nowhere/libonnxruntime.so")],
+    );
+    unfit(ran, &["/nowhere/libonnxruntime.so", "make setup"]);
+}
+
+#[test]
+fn a_model_of_another_shape_is_told_before_anything_runs() {
+    if !has_runtime() {
+        return;
+    }
+    unfit(with_model(&fixture("grey_input.onnx"), &[]), &["input"]);
+    unfit(with_model(&fixture("segments.onnx"), &[]), &["model.onnx"]);
+    let (folder, ran) = with_model(&fixture("fixed.onnx"), &[]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    assert!(folder.path("out/d.jsonl").exists());
+}
