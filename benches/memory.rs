@@ -110,7 +110,7 @@ fn pictures(data: Option<&Path>) -> String {
 fn detector(data: &Path) -> String {
     format!(
         r#"
-models {{ onnx yolo {:?}; }}
+model yolo {:?}
 cameras detected {{ file d0 {:?} pace=media at-end=loop fps=2; }}
 flow found from=detected {{ detect yolo threads=1; track as=tracks; }}
 write {{ jsonl "found.jsonl" from=found.tracks; }}

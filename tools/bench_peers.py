@@ -31,7 +31,7 @@ import time
 SCORE, IOU, MOST, SIDE = 0.25, 0.45, 300, 640
 
 GRAPH = """
-models {{ onnx yolo {model} {{ provider cpu; }} }}
+model yolo {model} provider=cpu
 cameras clip {{ file road {clip} pace=max; }}
 flow vehicles from=clip {{
     detect yolo min-score={score} iou={iou} max={most} threads={threads}
@@ -153,7 +153,11 @@ def compare(arguments, threads, folder):
             numbers = run(arguments, threads, folder)
             numbers["whole_fps"] = numbers["frames"] / numbers["wall_s"]
             counted = "warm-up" if number == 0 else f"round {number}"
-            print(f"  {counted}: {name:<12} {numbers['loop_fps']:6.2f} loop fps  {numbers['peak_mib']:7.1f} MiB", flush=True)
+            print(
+                f"  {counted}: {name:<12}{numbers['loop_fps']:6.2f} loop fps  {numbers['cpu_s']:6.1f} CPU s"
+                f"  {numbers['peak_mib']:7.1f} MiB",
+                flush=True,
+            )
             if number > 0:
                 runs[name].append(numbers)
     median = {name: {key: statistics.median(run[key] for run in of) for key in of[0]} for name, of in runs.items()}
