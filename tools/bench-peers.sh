@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Measures flowrun beside Ultralytics on the same clip, model and threads; bench_peers.py says what exactly.
+# Brings Ultralytics into .deps/peers first, several gigabytes with a CUDA build of torch. Fails when something
+# cannot be run, never on what is measured.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+data=${FLOWRUN_DATA:-../shared/data}
+clip=$data/video/intel_car-detection.mp4
+model=$data/models/yolo11n-coco.onnx
+if [ ! -e "$clip" ] || [ ! -e "$model" ]; then
+    echo "skipped: no reference data"
+    exit 0
+fi
+
+pin=tools/peers.txt into=.deps/peers
+if ! cmp -s "$pin" "$into/installed"; then
+    echo "bench-peers: fetching into $into what $pin names, and what that needs"
+    python3 -m venv --clear "$into"
+    "$into/bin/pip" install --quiet --disable-pip-version-check --requirement "$pin"
+    cp "$pin" "$into/installed"
+fi
+
+"${CARGO:-cargo}" build --release --locked --bin flowrun
+exec "$into/bin/python" tools/bench_peers.py \
+    --flowrun "${CARGO_TARGET_DIR:-target}/release/flowrun" --clip "$clip" --model "$model"
