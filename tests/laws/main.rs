@@ -4,6 +4,7 @@ mod answers;
 mod completeness;
 mod counts;
 mod determinism;
+mod live;
 mod scene;
 mod trouble;
 mod truth;

@@ -3,7 +3,7 @@
 use sqlparser::ast::{self, Spanned, UnaryOperator, Value as SqlValue};
 use sqlparser::dialect::GenericDialect;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, Tokenizer};
+use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::typed::{Typed, calculate, compare, mistyped, negate, noun, unified};
 use super::{BinaryOp, Expr, Quoted, find_column};
@@ -16,6 +16,9 @@ use crate::suggest;
 const MAX_LENGTH: usize = 4_096;
 /// Nodes inside one another; chains of `and` and `or` count as one.
 const MAX_DEPTH: usize = 64;
+/// Brackets inside one another. The SQL parser tries what stands in brackets as several things in turn, so
+/// its time doubles with each level: 29 levels of `x or not (` took three minutes.
+const MAX_BRACKETS: usize = 12;
 
 /// Reads a condition over rows with these columns.
 ///
@@ -49,6 +52,10 @@ pub fn parse_sql(quoted: &Quoted) -> Result<ast::Expr, Diagnostic> {
             refused(quoted.at(Some(error.location)), lower_first(&error.message))
                 .help("text stands in single quotes: zone = 'box'")
         })?;
+    if brackets(&tokens) > MAX_BRACKETS {
+        return Err(refused(quoted.whole(), "the expression is nested too deeply")
+            .help(format!("at most {MAX_BRACKETS} brackets may stand inside one another")));
+    }
     let mut parser = Parser::new(&dialect)
         .with_recursion_limit(MAX_DEPTH)
         .with_tokens_with_locations(tokens);
@@ -71,6 +78,20 @@ pub fn parse_sql(quoted: &Quoted) -> Result<ast::Expr, Diagnostic> {
         return Ok(sql);
     }
     Err(refused(here, format!("the expression ends before `{}`", next.token)).help("join conditions by `and` or `or`"))
+}
+
+/// The most brackets that are open at once.
+fn brackets(tokens: &[TokenWithSpan]) -> usize {
+    let (mut open, mut most) = (0usize, 0);
+    for token in tokens {
+        match token.token {
+            Token::LParen | Token::LBracket | Token::LBrace => open += 1,
+            Token::RParen | Token::RBracket | Token::RBrace => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// The `1, Column: 8` of the parser's messages.

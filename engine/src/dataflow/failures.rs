@@ -4,10 +4,13 @@ use std::any::Any;
 use std::sync::Arc;
 
 use flowrun_dsl::plan::OnError;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::batch::{Answer, Batch};
+use crate::dataflow::{Edge, Out};
 use crate::rows::{At, ErrorRow, Rows};
 use crate::run::context::Context;
+use crate::time::Tick;
 
 /// An error row.
 pub fn error_row(node: &str, cause: &str) -> ErrorRow {
@@ -24,6 +27,17 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(ToString::to_string)
         .or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "a panic without a message".into())
+}
+
+/// The error port of an operator that is being built; it has one only where somebody reads it.
+pub fn error_port<'scope>(
+    builder: &mut OperatorBuilder<'scope, Tick>,
+    wanted: bool,
+) -> (Option<Out<Answer>>, Option<Edge<'scope>>) {
+    match wanted.then(|| builder.new_output::<Vec<Answer>>()) {
+        Some((output, stream)) => (Some(Out::from(output)), Some(stream)),
+        None => (None, None),
+    }
 }
 
 /// What a node does about failures.

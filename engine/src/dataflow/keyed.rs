@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::batch::{Answer, Batch};
-use crate::dataflow::failures::{Failures, panic_text};
+use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::registry::{Instance, Keyed};
 use crate::rows::CameraId;
@@ -172,16 +172,6 @@ fn note(context: &Context, node: usize, answers: &[Answer], began: std::time::Du
     metrics.answered(answers, u64::try_from(ended.as_micros()).unwrap_or(u64::MAX));
     let busy = u64::try_from((ended.saturating_sub(began)).as_nanos()).unwrap_or(u64::MAX);
     metrics.busy_ns.fetch_add(busy, Ordering::Relaxed);
-}
-
-fn error_port<'scope>(
-    builder: &mut OperatorBuilder<'scope, Tick>,
-    wanted: bool,
-) -> (Option<Out<Answer>>, Option<Edge<'scope>>) {
-    match wanted.then(|| builder.new_output::<Vec<Answer>>()) {
-        Some((output, stream)) => (Some(Out::from(output)), Some(stream)),
-        None => (None, None),
-    }
 }
 
 /// What an answer is sent with: the rows' capability, and the error port's where somebody reads it.

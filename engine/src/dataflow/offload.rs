@@ -16,7 +16,7 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
 use crate::batch::{Answer, Batch};
-use crate::dataflow::failures::{Failures, panic_text};
+use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::errors::Result;
 use crate::operator::BatchPolicy;
@@ -208,11 +208,7 @@ pub fn render<'scope>(
     builder.set_notify_for(0, FrontierInterest::Never);
     let (output, rows) = builder.new_output::<Vec<Answer>>();
     let mut output: Out<Answer> = Out::from(output);
-    let errors = errors_wanted.then(|| builder.new_output::<Vec<Answer>>());
-    let (mut error_output, errors): (Option<Out<Answer>>, Option<Edge<'scope>>) = match errors {
-        Some((output, stream)) => (Some(Out::from(output)), Some(stream)),
-        None => (None, None),
-    };
+    let (mut error_output, errors) = error_port(&mut builder, errors_wanted);
     let (context, pool, kind) = (context.clone(), pool.clone(), offload.output());
     let failures = Failures::of(&context, node, errors_wanted);
     let mut cameras: Vec<OutOfHouse> = (0..context.plan.cameras.len()).map(|_| OutOfHouse::default()).collect();

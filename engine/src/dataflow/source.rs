@@ -11,8 +11,8 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::scheduling::SyncActivator;
 
 use crate::batch::{Answer, Batch};
-use crate::dataflow::failures::error_row;
-use crate::dataflow::{Edge, Out, Rendered};
+use crate::dataflow::failures::{error_port, error_row};
+use crate::dataflow::{Out, Rendered};
 use crate::rows::{At, CameraId, Rows};
 use crate::run::context::Context;
 use crate::time::{PULSE, TICK, Tick};
@@ -89,11 +89,7 @@ pub fn render<'scope>(
     let again = scope.activator_for(address);
     let (output, rows) = builder.new_output::<Vec<Answer>>();
     let mut output: Out<Answer> = Out::from(output);
-    let errors = errors_wanted.then(|| builder.new_output::<Vec<Answer>>());
-    let (mut error_output, errors): (Option<Out<Answer>>, Option<Edge<'scope>>) = match errors {
-        Some((output, stream)) => (Some(Out::from(output)), Some(stream)),
-        None => (None, None),
-    };
+    let (mut error_output, errors) = error_port(&mut builder, errors_wanted);
     builder.build(move |mut capabilities| {
         let mut error_capability = errors_wanted.then(|| capabilities.pop().expect("an output has a capability"));
         let mut capability = capabilities.pop();
