@@ -70,3 +70,8 @@ impl From<crate::names::TooManyClasses> for OperatorError {
         OperatorError::new(error.to_string())
     }
 }
+
+/// Whether one more failure of a kind is worth a line in the log: the first ten, then ever more rarely.
+pub fn worth_logging(before: u64) -> bool {
+    before < 10 || (before + 1).is_power_of_two()
+}

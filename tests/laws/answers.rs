@@ -78,3 +78,13 @@ fn a_stall_holds_nothing_back_for_good() {
     let report = Scene::new().run(&chain("longest-us=40000 lanes=2 size=1", ""), 4);
     whole(&report, 120);
 }
+
+#[test]
+fn a_file_of_nothing_but_faults_is_read_to_its_end_in_rows() {
+    let scene = Scene::new();
+    std::fs::write(scene.path().join("noise.jsonl"), "no object\n".repeat(20_000)).expect("written");
+    let graph = "cameras broken { rows noise \"noise.jsonl\" type=detection; }\nflow seen from=broken { track; }\nwrite { jsonl \"errors.jsonl\" from=\"*.errors\"; jsonl \"tracks.jsonl\" from=seen; }\n";
+    let report = scene.run(graph, 2);
+    assert_eq!(report.cameras[0].counts.faults, 20_000);
+    assert_eq!(scene.rows("errors.jsonl").len(), 20_000);
+}

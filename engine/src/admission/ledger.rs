@@ -213,9 +213,14 @@ impl Ledger {
         .fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts something that a source could not read.
-    pub fn fault(&self, camera: CameraId) {
-        self.camera(camera).faults.fetch_add(1, Ordering::Relaxed);
+    /// Counts something that a source could not read; gives how many there were before.
+    pub fn fault(&self, camera: CameraId) -> u64 {
+        self.camera(camera).faults.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether sinks have fallen so far behind that nothing may be added.
+    pub fn is_congested(&self) -> bool {
+        self.backlog_bytes.load(Ordering::Relaxed) as f64 > BACKLOG_LIMIT_BYTES
     }
 
     /// A leaf has answered a frame.

@@ -8,6 +8,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::batch::{Answer, Batch};
 use crate::dataflow::{Edge, Out};
+use crate::errors::worth_logging;
 use crate::rows::{At, ErrorRow, Rows};
 use crate::run::context::Context;
 use crate::time::Tick;
@@ -70,13 +71,12 @@ impl Failures {
 
     /// Counts a failure, ends the run if the node says so, and gives the error row if somebody reads it.
     pub fn report(&self, at: At, admitted_us: u64, cause: &str) -> Option<Answer> {
-        self.context
-            .metrics
-            .node(self.node)
-            .errors
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let errors = &self.context.metrics.node(self.node).errors;
+        let before = errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let camera = self.context.names.camera(at.camera);
-        tracing::warn!(node = %self.name, %camera, frame = at.frame, "{cause}");
+        if worth_logging(before) {
+            tracing::warn!(node = %self.name, %camera, frame = at.frame, errors = before + 1, "{cause}");
+        }
         if self.policy == OnError::Stop {
             self.context
                 .fail(format!("{}: camera {camera}, frame {}: {cause}", self.name, at.frame));

@@ -17,6 +17,9 @@ use crate::rows::{At, CameraId, Rows};
 use crate::run::context::Context;
 use crate::time::{PULSE, TICK, Tick};
 
+/// Messages that may wait for a worker before faults are held back.
+const MANY_MESSAGES: usize = 1_024;
+
 /// What a camera's thread sends.
 #[derive(Debug)]
 pub enum Message {
@@ -58,6 +61,11 @@ impl Inbox {
     /// Wakes the worker although there is no message: an announcement may have moved.
     pub fn wake(&self) {
         self.lock().wake();
+    }
+
+    /// Whether the worker is so far behind that nothing but frames with credit should be added.
+    pub fn is_long(&self) -> bool {
+        self.lock().messages.len() > MANY_MESSAGES
     }
 
     fn drain(&self) -> Vec<Message> {

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::batch::Answer;
+use crate::errors::worth_logging;
 use crate::clock::Clock;
 use crate::dataflow::{Inbox, Message};
 use crate::operator::{Item, Next, Overload, SourceTraits, Thread};
@@ -248,11 +249,19 @@ impl Slot {
     }
 
     fn fault(&mut self, context: &Context, cause: String) {
-        context.ledger.fault(self.camera.id);
-        let camera = context.names.camera(self.camera.id);
-        tracing::warn!(%camera, frame = self.next_frame, "{cause}");
+        let id = self.camera.id;
+        let before = context.ledger.fault(id);
+        if worth_logging(before) {
+            let camera = context.names.camera(id);
+            tracing::warn!(%camera, frame = self.next_frame, faults = before + 1, "{cause}");
+        }
+        // Faults need no credit, since nobody answers them; a source that has nothing else must not
+        // outrun the worker that takes them, nor the sink that writes them.
+        while (self.camera.inbox.is_long() || context.ledger.is_congested()) && !context.stop.asked() {
+            thread::park_timeout(TICK);
+        }
         let at = At {
-            camera: self.camera.id,
+            camera: id,
             frame: self.next_frame,
             ..self.last_at
         };
