@@ -48,6 +48,8 @@ struct Block {
     commented: Option<usize>,
     /// The same of the node that it belongs to.
     node_commented: Option<usize>,
+    /// Whether it stands behind the block that counts.
+    after_block: bool,
 }
 
 struct Scan<'a> {
@@ -297,8 +299,12 @@ impl Scan<'_> {
                     self.blank(commented, span.start);
                     self.blank(block.commented, span.end);
                     // After a commented-out block the node may still have a real one.
-                    (expect, may_equal, commented, has_block) =
-                        (Expect::End, false, block.node_commented, block.commented.is_none());
+                    (expect, may_equal, commented, has_block) = (
+                        Expect::End,
+                        false,
+                        block.node_commented,
+                        block.after_block || block.commented.is_none(),
+                    );
                 }
                 (Expect::Name | Expect::Entry | Expect::End, Token::EndOfFile) => {
                     return match blocks.last() {
@@ -357,12 +363,16 @@ impl Scan<'_> {
                         (expect, may_equal) = (Expect::Value, false);
                     }
                 }
-                (Expect::Entry | Expect::End, Token::Open) if expect == Expect::Entry || !has_block => {
+                // A block that is commented out may follow the one that counts.
+                (Expect::Entry | Expect::End, Token::Open)
+                    if expect == Expect::Entry || !has_block || commenting.is_some() =>
+                {
                     let commented_from = commenting.take().map(|span| span.start);
                     blocks.push(Block {
                         opened: span,
                         commented: commented_from,
                         node_commented: commented,
+                        after_block: has_block,
                     });
                     if blocks.len() > MAX_DEPTH {
                         return Err(Diagnostic::error(
