@@ -13,7 +13,9 @@ use flowrun::prelude::*;
 
 /// Pairs that count, after one that does not: `FLOWRUN_BENCH_PAIRS`, 5 by default.
 fn pairs() -> usize {
-    let given = std::env::var("FLOWRUN_BENCH_PAIRS").ok().and_then(|text| text.parse().ok());
+    let given = std::env::var("FLOWRUN_BENCH_PAIRS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     given.unwrap_or(5).max(1)
 }
 
@@ -67,13 +69,21 @@ fn main() {
         for pair in 0..=pairs() {
             let (whole, took) = graph(&data, &folder, threads);
             let bare = bare(&mut model, took);
-            println!("{threads} threads: graph {whole:.2} fps, bare session {bare:.2} fps, {:.1} %", 100.0 * whole / bare);
+            println!(
+                "{threads} threads: graph {whole:.2} fps, bare session {bare:.2} fps, {:.1} %",
+                100.0 * whole / bare
+            );
             if pair > 0 {
                 shares.push(100.0 * whole / bare);
             }
         }
         shares.sort_by(f64::total_cmp);
-        println!("{threads} threads: median {:.1} %, from {:.1} to {:.1} %", shares[shares.len() / 2], shares[0], shares[shares.len() - 1]);
+        println!(
+            "{threads} threads: median {:.1} %, from {:.1} to {:.1} %",
+            shares[shares.len() / 2],
+            shares[0],
+            shares[shares.len() - 1]
+        );
     }
     // The folder lies in the system's own for temporary files; what is left of it there is harmless.
     let _ = std::fs::remove_dir_all(folder);

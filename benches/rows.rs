@@ -34,18 +34,42 @@ impl Source for Beat {
         SourceOutput::Always(RowKind::Detection)
     }
     fn open(params: BeatParams, _: &SourceSetup<'_>) -> Result<Self> {
-        Ok(Beat { frame: 0, period_ns: 1_000_000_000 / i64::from(params.fps) })
+        Ok(Beat {
+            frame: 0,
+            period_ns: 1_000_000_000 / i64::from(params.fps),
+        })
     }
     fn traits(&self) -> SourceTraits {
-        SourceTraits { finite: false, pace: Pace::Media, overload: Overload::Shed }
+        SourceTraits {
+            finite: false,
+            pace: Pace::Media,
+            overload: Overload::Shed,
+        }
     }
     fn next(&mut self) -> Result<Next> {
         let frame = self.frame;
         self.frame += 1;
-        let bbox = Rect { x1: (frame % 500) as f32, y1: 10.0, x2: (frame % 500) as f32 + 50.0, y2: 60.0 };
-        let batch = Detection::into_batch(vec![Detection { class: ClassId(0), score: 0.9, bbox }]);
-        let size = Size { width: 640, height: 360 };
-        Ok(Next::Item(Item { frame, media_time: frame as i64 * self.period_ns, size, batch }))
+        let bbox = Rect {
+            x1: (frame % 500) as f32,
+            y1: 10.0,
+            x2: (frame % 500) as f32 + 50.0,
+            y2: 60.0,
+        };
+        let batch = Detection::into_batch(vec![Detection {
+            class: ClassId(0),
+            score: 0.9,
+            bbox,
+        }]);
+        let size = Size {
+            width: 640,
+            height: 360,
+        };
+        Ok(Next::Item(Item {
+            frame,
+            media_time: frame as i64 * self.period_ns,
+            size,
+            batch,
+        }))
     }
 }
 
@@ -77,7 +101,12 @@ impl Operator for Smooth {
         for detection in detections {
             let (new, old, weight) = (detection.bbox, self.last.unwrap_or(detection.bbox), self.params.weight);
             let blend = |new: f32, old: f32| old + (new - old) * weight;
-            let bbox = Rect { x1: blend(new.x1, old.x1), y1: blend(new.y1, old.y1), x2: blend(new.x2, old.x2), y2: blend(new.y2, old.y2) };
+            let bbox = Rect {
+                x1: blend(new.x1, old.x1),
+                y1: blend(new.y1, old.y1),
+                x2: blend(new.x2, old.x2),
+                y2: blend(new.y2, old.y2),
+            };
             self.last = Some(bbox);
             out.push(Detection { bbox, ..*detection });
         }
@@ -109,7 +138,9 @@ fn cpu_seconds() -> f64 {
 fn measure(cameras: usize, workers: usize, seconds: u64) -> (f64, f64, Report) {
     let registry = Registry::builtin().with_source::<Beat>().with::<Smooth>();
     let lines: String = (0..cameras).map(|index| format!("    beat c{index}\n")).collect();
-    let graph = format!("cameras all {{\n{lines}}}\nflow rows from=all {{\n    smooth\n    smooth\n    smooth\n    smooth\n    smooth\n}}\n");
+    let graph = format!(
+        "cameras all {{\n{lines}}}\nflow rows from=all {{\n    smooth\n    smooth\n    smooth\n    smooth\n    smooth\n}}\n"
+    );
     let folder = std::path::Path::new(".");
     let (source, compiled) = flowrun::compile_text("bench.kdl", graph, folder, &registry).expect("the graph is right");
     let prepared = flowrun::prepare_compiled(&source, compiled, &registry, &Options { workers }).expect("it can run");
@@ -125,13 +156,21 @@ fn measure(cameras: usize, workers: usize, seconds: u64) -> (f64, f64, Report) {
 }
 
 fn main() {
-    let seconds = std::env::var("FLOWRUN_BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let seconds = std::env::var("FLOWRUN_BENCH_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(10);
     println!("cameras  workers   rows/s  % of a core  p50 ms  p99 ms   shed");
     for (cameras, workers) in [(1, 1), (100, 1), (1_000, 1), (1_000, 2), (1_000, 1), (1_000, 1)] {
         let (share, rate, report) = measure(cameras, workers, seconds);
         let last = report.nodes.last().expect("five operators");
         let shed: u64 = report.cameras.iter().map(|camera| camera.counts.shed()).sum();
         let ms = |span: Duration| span.as_secs_f64() * 1e3;
-        println!("{cameras:>7}  {workers:>7}  {rate:>7.0}  {:>11.2}  {:>6.2}  {:>6.2}  {shed:>5}", share * 100.0, ms(last.p50), ms(last.p99));
+        println!(
+            "{cameras:>7}  {workers:>7}  {rate:>7.0}  {:>11.2}  {:>6.2}  {:>6.2}  {shed:>5}",
+            share * 100.0,
+            ms(last.p50),
+            ms(last.p99)
+        );
     }
 }

@@ -56,7 +56,12 @@ pub fn compile_file(path: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFil
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn compile_text(name: &str, text: impl Into<Vec<u8>>, root: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFile, Compiled), GraphError> {
+pub fn compile_text(
+    name: &str,
+    text: impl Into<Vec<u8>>,
+    root: &Path,
+    catalogue: &dyn Catalogue,
+) -> Result<(SourceFile, Compiled), GraphError> {
     let source = SourceFile::new(name, text).map_err(|diagnostic| {
         let empty = SourceFile::new(name, "").expect("an empty text is a text");
         let mut diagnostics = Diagnostics::default();
@@ -124,9 +129,15 @@ pub fn run_text(text: &str, root: &Path, registry: &Registry, options: &Options)
     run_compiled(compile_text("graph.kdl", text, root, registry)?, registry, options)
 }
 
-fn run_compiled((source, compiled): (SourceFile, Compiled), registry: &Registry, options: &Options) -> Result<Report, GraphError> {
+fn run_compiled(
+    (source, compiled): (SourceFile, Compiled),
+    registry: &Registry,
+    options: &Options,
+) -> Result<Report, GraphError> {
     let prepared = prepare_compiled(&source, compiled, registry, options)?;
-    let running = prepared.start().map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
+    let running = prepared
+        .start()
+        .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
     let report = running.wait();
     match &report.failure {
         Some(cause) => Err(GraphError::Failed(cause.clone())),

@@ -20,10 +20,17 @@ fn main() {
 /// A camera with the declared defaults: 640x360, by day.
 fn camera() -> Synthetic {
     let declared = SyntheticParams::schema().params.into_iter();
-    let values = declared.filter_map(|param| Some((param.name, param.default?))).collect();
+    let values = declared
+        .filter_map(|param| Some((param.name, param.default?)))
+        .collect();
     let params = SyntheticParams::from_values(&values).expect("defaults are valid");
     let names = Arc::new(Names::default());
-    let setup = SourceSetup { root: Path::new("."), names: &names, camera: CameraId(0), stop: Stop::default() };
+    let setup = SourceSetup {
+        root: Path::new("."),
+        names: &names,
+        camera: CameraId(0),
+        stop: Stop::default(),
+    };
     Synthetic::open(params, &setup).expect("defaults can be drawn")
 }
 
@@ -49,5 +56,7 @@ fn truth(bencher: divan::Bencher) {
 fn picture(bencher: divan::Bencher) {
     let mut camera = camera();
     assert!(next(&mut camera).picture.memory().stride(0) > 0);
-    bencher.with_inputs(|| next(&mut camera)).bench_local_refs(|frame| frame.picture.memory().stride(0));
+    bencher
+        .with_inputs(|| next(&mut camera))
+        .bench_local_refs(|frame| frame.picture.memory().stride(0));
 }

@@ -19,7 +19,9 @@ use flowrun::prelude::*;
 
 /// A graph either compiles or has at least one finding, all of which can be shown.
 fn language(bytes: &[u8]) {
-    let Ok(source) = SourceFile::new("fuzz.kdl", bytes) else { return };
+    let Ok(source) = SourceFile::new("fuzz.kdl", bytes) else {
+        return;
+    };
     match flowrun::dsl::compile(&source, Path::new("."), &Registry::builtin()) {
         Ok(compiled) => assert!(!compiled.plan.hash.is_empty()),
         Err(found) => shown(&found, &source),
@@ -46,13 +48,25 @@ fn rows(bytes: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("rows.jsonl"), bytes).expect("written");
     let declared = RowsParams::schema().params.into_iter();
-    let mut values: flowrun::dsl::params::ParamValues = declared.filter_map(|param| Some((param.name, param.default?))).collect();
+    let mut values: flowrun::dsl::params::ParamValues = declared
+        .filter_map(|param| Some((param.name, param.default?)))
+        .collect();
     let text = |text: &str| flowrun::dsl::value::Value::Text(text.into());
-    values.extend([("path".to_owned(), text("rows.jsonl")), ("type".to_owned(), text("track"))]);
+    values.extend([
+        ("path".to_owned(), text("rows.jsonl")),
+        ("type".to_owned(), text("track")),
+    ]);
     let params = RowsParams::from_values(&values).expect("the parameters are complete");
     let names = Arc::new(Names::default());
-    let setup = SourceSetup { root: folder.path(), names: &names, camera: CameraId(0), stop: Stop::default() };
-    let Ok(mut source) = RowsSource::open(params, &setup) else { return };
+    let setup = SourceSetup {
+        root: folder.path(),
+        names: &names,
+        camera: CameraId(0),
+        stop: Stop::default(),
+    };
+    let Ok(mut source) = RowsSource::open(params, &setup) else {
+        return;
+    };
     let mut last = None;
     // A line may name a frame a million after the last: that many empty ones come before it.
     for _ in 0..50_000_000u64 {
@@ -69,13 +83,19 @@ fn rows(bytes: &[u8]) {
 }
 
 fn rounds(usual: u64) -> u64 {
-    std::env::var("FLOWRUN_FUZZ_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    std::env::var("FLOWRUN_FUZZ_ROUNDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(usual)
 }
 
 #[test]
 fn graphs() {
     let seeds: Vec<Vec<u8>> = ["junction", "count-only", "people-waiting", "live"]
-        .map(|name| std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("graphs/{name}.kdl"))).expect("it is there"))
+        .map(|name| {
+            std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("graphs/{name}.kdl")))
+                .expect("it is there")
+        })
         .into();
     (0..rounds(1_500)).for_each(|round| language(&mutate::mutated(&seeds, round)));
 }

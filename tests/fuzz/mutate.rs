@@ -11,8 +11,30 @@ fn next(state: &mut u64) -> u64 {
 
 /// Bits of text that grammars care about.
 const PIECES: [&str; 24] = [
-    "{", "}", "\"", "'", "(", ")", ",", "=", "/-", "/*", "*/", "#true", "-1", "1e308", "9223372036854775808", "null", "\\u{0}", "env.X", "é", "\u{feff}", ";", "\n",
-    "and", "0",
+    "{",
+    "}",
+    "\"",
+    "'",
+    "(",
+    ")",
+    ",",
+    "=",
+    "/-",
+    "/*",
+    "*/",
+    "#true",
+    "-1",
+    "1e308",
+    "9223372036854775808",
+    "null",
+    "\\u{0}",
+    "env.X",
+    "é",
+    "\u{feff}",
+    ";",
+    "\n",
+    "and",
+    "0",
 ];
 
 /// A seed, damaged in up to eight places; now and then pure noise.

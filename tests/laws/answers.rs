@@ -8,12 +8,21 @@ use crate::scene::{Scene, cameras, registry};
 fn whole(report: &Report, frames: u64) {
     for camera in &report.cameras {
         let counts = camera.counts;
-        assert_eq!((counts.admitted, counts.answered, counts.doubled, counts.shed()), (frames, frames, 0, 0), "{}", camera.name);
+        assert_eq!(
+            (counts.admitted, counts.answered, counts.doubled, counts.shed()),
+            (frames, frames, 0, 0),
+            "{}",
+            camera.name
+        );
     }
 }
 
 fn node<'a>(report: &'a Report, name: &str) -> &'a flowrun::engine::run::NodeReport {
-    report.nodes.iter().find(|node| node.name == name).expect("the node is there")
+    report
+        .nodes
+        .iter()
+        .find(|node| node.name == name)
+        .expect("the node is there")
 }
 
 fn chain(wander: &str, stumble: &str) -> String {
@@ -28,11 +37,18 @@ fn failing_frames_are_answered_with_error_rows() {
     let scene = Scene::new();
     let report = scene.run(&chain("fail-one-in=7", "fail-one-in=5"), 2);
     whole(&report, 120);
-    let (lanes, folds) = (node(&report, "vehicles.wander").errors, node(&report, "vehicles.stumble").errors);
+    let (lanes, folds) = (
+        node(&report, "vehicles.wander").errors,
+        node(&report, "vehicles.stumble").errors,
+    );
     assert!(lanes > 20 && folds > 40, "{lanes} and {folds} failures were injected");
     let errors = scene.rows("errors.jsonl");
     assert_eq!(errors.len() as u64, lanes + folds);
-    assert!(errors.iter().all(|row| row["cause"] == "fails on purpose" && row["camera"].is_string() && row["frame"].is_u64()));
+    assert!(
+        errors
+            .iter()
+            .all(|row| row["cause"] == "fails on purpose" && row["camera"].is_string() && row["frame"].is_u64())
+    );
     assert_eq!(node(&report, "vehicles.stumble").answers, 480);
 }
 
@@ -43,7 +59,11 @@ fn a_panic_in_a_lane_fails_its_batch_alone() {
     whole(&report, 120);
     let failed = node(&report, "vehicles.wander").errors;
     assert!((3..240).contains(&failed), "{failed} frames failed");
-    assert!(scene.rows("errors.jsonl").iter().any(|row| row["cause"].as_str().is_some_and(|cause| cause.contains("stumbles on purpose"))));
+    assert!(scene.rows("errors.jsonl").iter().any(|row| {
+        row["cause"]
+            .as_str()
+            .is_some_and(|cause| cause.contains("stumbles on purpose"))
+    }));
 }
 
 #[test]
@@ -51,8 +71,19 @@ fn a_panic_poisons_one_camera() {
     let scene = Scene::new();
     let report = scene.run(&chain("", "panic-at=50 only=c2"), 2);
     whole(&report, 120);
-    assert_eq!(node(&report, "vehicles.stumble").errors, 70, "frames 50 to 119 of one camera");
-    let frames_of = |name: &str| scene.rows("tracks.jsonl").iter().filter(|row| row["camera"] == name).filter_map(|row| row["frame"].as_u64()).max();
+    assert_eq!(
+        node(&report, "vehicles.stumble").errors,
+        70,
+        "frames 50 to 119 of one camera"
+    );
+    let frames_of = |name: &str| {
+        scene
+            .rows("tracks.jsonl")
+            .iter()
+            .filter(|row| row["camera"] == name)
+            .filter_map(|row| row["frame"].as_u64())
+            .max()
+    };
     assert!(frames_of("c2") < Some(50));
     assert!(["c0", "c1", "c3"].iter().all(|name| frames_of(name) > Some(100)));
 }
@@ -67,9 +98,17 @@ fn after_a_panic_restart_starts_from_nothing() {
 #[test]
 fn stop_ends_the_run_and_leaves_no_finished_file() {
     let scene = Scene::new();
-    let failure = flowrun::run_text(&chain("", "panic-at=50 only=c1 on-error=stop"), scene.path(), &registry(), &Options { workers: 2 });
+    let failure = flowrun::run_text(
+        &chain("", "panic-at=50 only=c1 on-error=stop"),
+        scene.path(),
+        &registry(),
+        &Options { workers: 2 },
+    );
     let failure = failure.expect_err("the run fails").to_string();
-    assert!(failure.contains("vehicles.stumble") && failure.contains("c1") && failure.contains("frame 50"), "{failure}");
+    assert!(
+        failure.contains("vehicles.stumble") && failure.contains("c1") && failure.contains("frame 50"),
+        "{failure}"
+    );
     assert!(!scene.path().join("tracks.jsonl").exists());
 }
 

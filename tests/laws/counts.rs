@@ -18,8 +18,23 @@ struct Seen {
 }
 
 fn seen() -> impl Strategy<Value = Vec<Seen>> {
-    let row = (0..3usize, 0..60u64, prop_oneof![3 => Just(0), 1 => 0..4_000i64], prop::sample::select(vec!["car", "bus", "person"]), 1..9u64);
-    prop::collection::vec(row.prop_map(|(camera, frame, late_ms, class, track)| Seen { camera, frame, late_ms, class, track }), 1..120)
+    let row = (
+        0..3usize,
+        0..60u64,
+        prop_oneof![3 => Just(0), 1 => 0..4_000i64],
+        prop::sample::select(vec!["car", "bus", "person"]),
+        1..9u64,
+    );
+    prop::collection::vec(
+        row.prop_map(|(camera, frame, late_ms, class, track)| Seen {
+            camera,
+            frame,
+            late_ms,
+            class,
+            track,
+        }),
+        1..120,
+    )
 }
 
 /// Nanoseconds of a row: all rows of a frame have the frame's time, which may lie in the past.
@@ -40,13 +55,18 @@ fn naive(rows: &[Seen], size: i64, every: i64) -> BTreeMap<(i64, String, String)
         let at = times[&(row.camera, row.frame)];
         let mut start = at.div_euclid(every) * every;
         while start > at - size {
-            let group = groups.entry((start, format!("c{}", row.camera), row.class.to_owned())).or_default();
+            let group = groups
+                .entry((start, format!("c{}", row.camera), row.class.to_owned()))
+                .or_default();
             group.0 += 1;
             group.1.insert(row.track);
             start -= every;
         }
     }
-    groups.into_iter().map(|(key, (count, tracks))| (key, (count, tracks.len() as i64))).collect()
+    groups
+        .into_iter()
+        .map(|(key, (count, tracks))| (key, (count, tracks.len() as i64)))
+        .collect()
 }
 
 /// The last row of each window and group.
@@ -58,7 +78,11 @@ fn last(rows: &[Value]) -> BTreeMap<(i64, String, String), (i64, i64)> {
         let number = |name: &str| row[name].as_i64().expect("a number");
         let key = (number("window_start_ns"), text("camera"), text("class"));
         let revision = number("revision");
-        assert_eq!(revisions.insert(key.clone(), revision), (revision > 0).then(|| revision - 1), "revisions count up");
+        assert_eq!(
+            revisions.insert(key.clone(), revision),
+            (revision > 0).then(|| revision - 1),
+            "revisions count up"
+        );
         last.insert(key, (number("rows"), number("tracks")));
     }
     last

@@ -36,7 +36,14 @@ write {{
     )
 }
 
-const FILES: [&str; 6] = ["tracks.jsonl", "visits.jsonl", "crossings.jsonl", "busy.jsonl", "passed.jsonl", "errors.jsonl"];
+const FILES: [&str; 6] = [
+    "tracks.jsonl",
+    "visits.jsonl",
+    "crossings.jsonl",
+    "busy.jsonl",
+    "passed.jsonl",
+    "errors.jsonl",
+];
 
 #[test]
 fn any_worker_count_and_result_order_write_the_same_bytes() {
@@ -49,7 +56,10 @@ fn any_worker_count_and_result_order_write_the_same_bytes() {
         let other = Scene::new();
         other.run(&graph(6, 150, seed), workers);
         for file in FILES {
-            assert!(other.bytes(file) == reference.bytes(file), "{file} differs with {workers} workers, seed {seed}");
+            assert!(
+                other.bytes(file) == reference.bytes(file),
+                "{file} differs with {workers} workers, seed {seed}"
+            );
         }
     }
 }
@@ -61,7 +71,11 @@ fn rows_come_in_the_order_of_tick_camera_frame() {
     let place = |row: &serde_json::Value| {
         // Ticks are 5 ms of media time in an offline run; cameras are named in their order.
         let tick = row["time_ns"].as_i64().expect("a time") / 5_000_000;
-        (tick, row["camera"].as_str().expect("a camera").to_owned(), row["frame"].as_u64().expect("a frame"))
+        (
+            tick,
+            row["camera"].as_str().expect("a camera").to_owned(),
+            row["frame"].as_u64().expect("a frame"),
+        )
     };
     let places: Vec<_> = scene.rows("tracks.jsonl").iter().map(place).collect();
     assert!(places.len() > 500 && places.is_sorted());
@@ -77,14 +91,28 @@ fn recorded_rows_give_what_the_cameras_gave() {
         scene.run(&graph, 2);
     };
     let live = cameras(3, 80, 10);
-    let graph = format!("{live}flow seen from=junction {{ truth min-visible=0.05; }}\nwrite {{ jsonl \"detections.jsonl\" from=seen; }}\n");
+    let graph = format!(
+        "{live}flow seen from=junction {{ truth min-visible=0.05; }}\nwrite {{ jsonl \"detections.jsonl\" from=seen; }}\n"
+    );
     first.run(&graph, 1);
     record(&first, &live, "    truth min-visible=0.05\n");
     let second = Scene::new();
-    std::fs::copy(first.path().join("detections.jsonl"), second.path().join("detections.jsonl")).expect("copied");
-    let row_camera = |index: usize| format!("    rows c{index} \"detections.jsonl\" type=detection fps=10 frames=80 size=\"640x360\"\n");
-    let recorded = format!("cameras junction {{\n{}}}\n", (0..3).map(row_camera).collect::<String>());
+    std::fs::copy(
+        first.path().join("detections.jsonl"),
+        second.path().join("detections.jsonl"),
+    )
+    .expect("copied");
+    let row_camera = |index: usize| {
+        format!("    rows c{index} \"detections.jsonl\" type=detection fps=10 frames=80 size=\"640x360\"\n")
+    };
+    let recorded = format!(
+        "cameras junction {{\n{}}}\n",
+        (0..3).map(row_camera).collect::<String>()
+    );
     record(&second, &recorded, "");
     assert!(!first.bytes("tracks.jsonl").is_empty());
-    assert!(first.bytes("tracks.jsonl") == second.bytes("tracks.jsonl"), "tracks of recorded detections differ");
+    assert!(
+        first.bytes("tracks.jsonl") == second.bytes("tracks.jsonl"),
+        "tracks of recorded detections differ"
+    );
 }

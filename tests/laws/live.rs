@@ -9,8 +9,10 @@ use crate::scene::{Scene, registry};
 
 fn run_for(graph: &str, workers: usize, enough: impl Fn(&Report) -> bool) -> Report {
     let scene = Scene::new();
-    let (source, compiled) = flowrun::compile_text("live.kdl", graph, scene.path(), &registry()).unwrap_or_else(|error| panic!("{error}"));
-    let prepared = flowrun::prepare_compiled(&source, compiled, &registry(), &Options { workers }).unwrap_or_else(|error| panic!("{error}"));
+    let (source, compiled) =
+        flowrun::compile_text("live.kdl", graph, scene.path(), &registry()).unwrap_or_else(|error| panic!("{error}"));
+    let prepared = flowrun::prepare_compiled(&source, compiled, &registry(), &Options { workers })
+        .unwrap_or_else(|error| panic!("{error}"));
     let running = prepared.start().expect("threads");
     while !enough(&Report::of(running.context())) {
         assert!(!running.is_finished(), "a live run does not end by itself");
@@ -25,13 +27,20 @@ fn run_for(graph: &str, workers: usize, enough: impl Fn(&Report) -> bool) -> Rep
 }
 
 fn graph(cameras: &str, wander: &str) -> String {
-    format!("cameras live {{\n{cameras}}}\nflow seen from=live {{\n    truth\n    wander {wander}\n    track\n}}\nwrite {{ jsonl \"tracks.jsonl\" from=seen; }}\n")
+    format!(
+        "cameras live {{\n{cameras}}}\nflow seen from=live {{\n    truth\n    wander {wander}\n    track\n}}\nwrite {{ jsonl \"tracks.jsonl\" from=seen; }}\n"
+    )
 }
 
 #[test]
 fn a_camera_that_is_too_fast_sheds_and_loses_nothing_it_let_in() {
-    let graph = graph("    synthetic fast fps=200 in-flight=3\n", "lanes=1 size=1 longest-us=60000");
-    let report = run_for(&graph, 1, |report| report.cameras[0].counts.shed() >= 20 && report.cameras[0].counts.answered >= 10);
+    let graph = graph(
+        "    synthetic fast fps=200 in-flight=3\n",
+        "lanes=1 size=1 longest-us=60000",
+    );
+    let report = run_for(&graph, 1, |report| {
+        report.cameras[0].counts.shed() >= 20 && report.cameras[0].counts.answered >= 10
+    });
     let counts = report.cameras[0].counts;
     assert!(counts.shed_in_flight >= 20, "{counts:?}");
     assert_eq!((counts.admitted, counts.doubled), (counts.answered, 0), "{counts:?}");
@@ -39,10 +48,20 @@ fn a_camera_that_is_too_fast_sheds_and_loses_nothing_it_let_in() {
 
 #[test]
 fn cameras_at_their_own_rates_are_all_answered() {
-    let graph = graph("    synthetic slow fps=2\n    synthetic quick fps=50\n    synthetic middle fps=10\n", "lanes=2 longest-us=500");
-    let report = run_for(&graph, 2, |report| report.cameras.iter().all(|camera| camera.counts.answered >= 3));
+    let graph = graph(
+        "    synthetic slow fps=2\n    synthetic quick fps=50\n    synthetic middle fps=10\n",
+        "lanes=2 longest-us=500",
+    );
+    let report = run_for(&graph, 2, |report| {
+        report.cameras.iter().all(|camera| camera.counts.answered >= 3)
+    });
     for camera in &report.cameras {
-        assert_eq!((camera.counts.admitted, camera.counts.doubled), (camera.counts.answered, 0), "{}", camera.name);
+        assert_eq!(
+            (camera.counts.admitted, camera.counts.doubled),
+            (camera.counts.answered, 0),
+            "{}",
+            camera.name
+        );
     }
 }
 
@@ -52,10 +71,17 @@ fn a_poisoned_camera_delays_nobody() {
     let graph = format!(
         "cameras live {{\n{cameras}}}\nflow seen from=live {{\n    truth\n    track\n    stumble panic-at=2 only=dead\n}}\nwrite {{ jsonl \"tracks.jsonl\" from=seen; }}\n"
     );
-    let report = run_for(&graph, 2, |report| report.cameras.iter().all(|camera| camera.counts.answered >= 10));
+    let report = run_for(&graph, 2, |report| {
+        report.cameras.iter().all(|camera| camera.counts.answered >= 10)
+    });
     let errors = report.nodes.iter().map(|node| node.errors).max().unwrap_or(0);
     assert!(errors >= 8, "the dead camera is answered with errors: {errors}");
     for camera in &report.cameras {
-        assert_eq!((camera.counts.admitted, camera.counts.shed()), (camera.counts.answered, 0), "{}", camera.name);
+        assert_eq!(
+            (camera.counts.admitted, camera.counts.shed()),
+            (camera.counts.answered, 0),
+            "{}",
+            camera.name
+        );
     }
 }

@@ -14,7 +14,9 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
-        Scene { folder: tempfile::tempdir().expect("a folder") }
+        Scene {
+            folder: tempfile::tempdir().expect("a folder"),
+        }
     }
 
     pub fn path(&self) -> &Path {
@@ -33,13 +35,17 @@ impl Scene {
 
     pub fn rows(&self, file: &str) -> Vec<Value> {
         let text = String::from_utf8(self.bytes(file)).expect("JSON is UTF-8");
-        text.lines().map(|line| serde_json::from_str(line).expect("a line is an object")).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a line is an object"))
+            .collect()
     }
 }
 
 /// The built-in operators and those that make trouble.
 pub fn registry() -> Registry {
-    Registry::builtin().with_offload::<Wander>().with::<crate::trouble::Stumble>()
+    Registry::builtin()
+        .with_offload::<Wander>()
+        .with::<crate::trouble::Stumble>()
 }
 
 /// Hands detections on after a while, out of order and from several threads.
@@ -86,21 +92,36 @@ impl Offload for Wander {
     type Lane = ();
 
     fn new(params: PerCamera<WanderParams>, _: &NodeSetup<'_>) -> Result<Self> {
-        Ok(Wander { params: params.base().clone() })
+        Ok(Wander {
+            params: params.base().clone(),
+        })
     }
     fn policy(&self) -> BatchPolicy {
-        BatchPolicy { lanes: self.params.lanes, size: self.params.size, deadline: Duration::from_micros(300) }
+        BatchPolicy {
+            lanes: self.params.lanes,
+            size: self.params.size,
+            deadline: Duration::from_micros(300),
+        }
     }
     fn lane(&self) -> Result<()> {
         Ok(())
     }
     fn process(&self, (): &mut (), jobs: &mut [Job<Detection, Detection>]) {
-        let number = |job: &Job<Detection, Detection>, salt: u64| mix(self.params.seed ^ salt ^ u64::from(job.at.camera.0) << 32 ^ job.at.frame);
+        let number = |job: &Job<Detection, Detection>, salt: u64| {
+            mix(self.params.seed ^ salt ^ u64::from(job.at.camera.0) << 32 ^ job.at.frame)
+        };
         let chosen = |number: u64, one_in: u64| one_in > 0 && number.is_multiple_of(one_in);
-        let longest = jobs.iter().map(|job| number(job, 1) % (self.params.longest_us + 1)).max().unwrap_or(0);
+        let longest = jobs
+            .iter()
+            .map(|job| number(job, 1) % (self.params.longest_us + 1))
+            .max()
+            .unwrap_or(0);
         std::thread::sleep(Duration::from_micros(longest));
         for job in jobs {
-            assert!(!chosen(number(job, 2), self.params.panic_one_in), "a lane stumbles on purpose");
+            assert!(
+                !chosen(number(job, 2), self.params.panic_one_in),
+                "a lane stumbles on purpose"
+            );
             job.result = Some(match chosen(number(job, 3), self.params.fail_one_in) {
                 true => Err("fails on purpose".into()),
                 false => Ok(job.input.to_vec()),
@@ -111,7 +132,12 @@ impl Offload for Wander {
 
 /// Junction cameras whose truth is taken for detections, as fast as they are answered.
 pub fn cameras(count: usize, frames: usize, fps: usize) -> String {
-    let one = |index: usize| format!("    synthetic c{index} seed={} frames={frames} fps={fps} pace=max\n", index + 1);
+    let one = |index: usize| {
+        format!(
+            "    synthetic c{index} seed={} frames={frames} fps={fps} pace=max\n",
+            index + 1
+        )
+    };
     format!("cameras junction {{\n{}}}\n", (0..count).map(one).collect::<String>())
 }
 

@@ -36,8 +36,15 @@ fn paths(tracks: &[Value]) -> BTreeMap<(String, u64), Path> {
     let mut paths: BTreeMap<(String, u64), Path> = BTreeMap::new();
     for row in tracks {
         let corner = |index: usize| row["box"][index].as_f64().expect("a corner");
-        let key = (row["camera"].as_str().expect("a camera").to_owned(), row["track"].as_u64().expect("a track"));
-        let feet = (row["frame"].as_u64().expect("a frame"), 0.5 * (corner(0) + corner(2)), corner(3));
+        let key = (
+            row["camera"].as_str().expect("a camera").to_owned(),
+            row["track"].as_u64().expect("a track"),
+        );
+        let feet = (
+            row["frame"].as_u64().expect("a frame"),
+            0.5 * (corner(0) + corner(2)),
+            corner(3),
+        );
         paths.entry(key).or_default().push(feet);
     }
     paths
@@ -57,13 +64,25 @@ fn passes(path: &Path, side: impl Fn(f64, f64) -> bool) -> (usize, usize) {
 #[test]
 fn crossings_and_visits_are_those_of_the_truth() {
     let scene = run();
-    let (tracks, crossings, visits) = (scene.rows("tracks.jsonl"), scene.rows("crossings.jsonl"), scene.rows("visits.jsonl"));
+    let (tracks, crossings, visits) = (
+        scene.rows("tracks.jsonl"),
+        scene.rows("crossings.jsonl"),
+        scene.rows("visits.jsonl"),
+    );
     let paths = paths(&tracks);
     assert!(paths.len() >= 2_000, "only {} things passed", paths.len());
     // `across` spans the whole picture at 0.55 of 360 lines; its right side, as seen going right, is below.
     let below = |_: f64, y: f64| y >= 0.55 * 360.0;
-    let expected = paths.values().map(|path| passes(path, below)).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-    let counted = |direction: &str| crossings.iter().filter(|row| row["line"] == "across" && row["direction"] == direction).count();
+    let expected = paths
+        .values()
+        .map(|path| passes(path, below))
+        .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+    let counted = |direction: &str| {
+        crossings
+            .iter()
+            .filter(|row| row["line"] == "across" && row["direction"] == direction)
+            .count()
+    };
     assert_eq!((counted("forward"), counted("backward")), expected);
     assert!(expected.0 + expected.1 > 500, "{expected:?}");
     dwell_is_within_a_frame(&paths, &visits);
@@ -84,7 +103,11 @@ fn dwell_is_within_a_frame(paths: &BTreeMap<(String, u64), Path>, visits: &[Valu
     for (key, path) in paths {
         let own = |row: &&Value| row["camera"] == key.0.as_str() && row["track"] == key.1 && row["phase"] == "leave";
         let leaves: Vec<&Value> = visits.iter().filter(own).collect();
-        let frames: BTreeSet<u64> = path.iter().filter(|(_, x, y)| inside(x.clamp(0.0, 640.0), y.clamp(0.0, 360.0))).map(|(frame, ..)| *frame).collect();
+        let frames: BTreeSet<u64> = path
+            .iter()
+            .filter(|(_, x, y)| inside(x.clamp(0.0, 640.0), y.clamp(0.0, 360.0)))
+            .map(|(frame, ..)| *frame)
+            .collect();
         let mut stays: Vec<(u64, u64)> = Vec::new();
         for frame in frames {
             match stays.last_mut() {
@@ -96,12 +119,19 @@ fn dwell_is_within_a_frame(paths: &BTreeMap<(String, u64), Path>, visits: &[Valu
         let ended: Vec<&(u64, u64)> = stays.iter().filter(|stay| stay.1 < 4_980).collect();
         let matched = ended.iter().filter(|stay| {
             leaves.iter().any(|row| {
-                let (entered, dwell) = (row["entered_ns"].as_i64().expect("a time"), row["dwell_ns"].as_i64().expect("a span"));
+                let (entered, dwell) = (
+                    row["entered_ns"].as_i64().expect("a time"),
+                    row["dwell_ns"].as_i64().expect("a span"),
+                );
                 let (first, last) = (stay.0 as i64 * frame_ns, stay.1 as i64 * frame_ns);
                 (entered - first).abs() <= frame_ns && (dwell - (last - first)).abs() <= frame_ns
             })
         });
-        assert_eq!(matched.count(), ended.len(), "{key:?}: stays {ended:?}, visits {leaves:?}");
+        assert_eq!(
+            matched.count(),
+            ended.len(),
+            "{key:?}: stays {ended:?}, visits {leaves:?}"
+        );
         compared += ended.len();
     }
     assert!(compared > 500, "only {compared} visits were compared");

@@ -11,9 +11,9 @@ use std::thread;
 use std::time::Duration;
 
 use crate::batch::Answer;
-use crate::errors::worth_logging;
 use crate::clock::Clock;
 use crate::dataflow::{Inbox, Message};
+use crate::errors::worth_logging;
 use crate::operator::{Item, Next, Overload, SourceTraits, Thread};
 use crate::registry::ErasedSource;
 use crate::rows::{At, CameraId};

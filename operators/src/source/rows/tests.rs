@@ -98,7 +98,10 @@ fn a_frame_that_comes_late_keeps_its_time() {
     assert!(faults.is_empty(), "{faults:?}");
     let times = times(&items);
     assert_eq!([times[0], times[1], times[5]], [1000, 400, 40_001_003]);
-    assert!(times[1..].is_sorted_by(|a, b| a < b), "times in between go forward: {times:?}");
+    assert!(
+        times[1..].is_sorted_by(|a, b| a < b),
+        "times in between go forward: {times:?}"
+    );
 }
 
 #[test]

@@ -8,7 +8,9 @@ use flowrun_dsl::port::RowKind;
 use flowrun_dsl::schema::{Cell, Column, ColumnType, Schema};
 use flowrun_dsl::value::Value;
 use flowrun_engine::operator::{Next, Source};
-use flowrun_engine::rows::{ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Track, TrackId, Visit, ZoneId};
+use flowrun_engine::rows::{
+    ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Track, TrackId, Visit, ZoneId,
+};
 use flowrun_engine::time::EventTime;
 use proptest::prelude::*;
 
