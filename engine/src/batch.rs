@@ -9,11 +9,14 @@ use flowrun_dsl::port::{PortRows, RowKind};
 use flowrun_dsl::schema::Row;
 
 use crate::frame::Frame;
+use crate::packet::Packet;
 use crate::rows::{At, Crossing, Detection, ErrorRow, Rows, Table, Track, Visit};
 
 /// Rows of one kind.
 #[derive(Clone, Debug)]
 pub enum Batch {
+    /// Encoded pictures, in decoding order.
+    Packets(Rows<Packet>),
     /// Decoded pictures: one.
     Frames(Rows<Frame>),
     /// Objects seen.
@@ -34,6 +37,7 @@ impl Batch {
     /// How many rows.
     pub fn len(&self) -> usize {
         match self {
+            Batch::Packets(rows) => rows.len(),
             Batch::Frames(rows) => rows.len(),
             Batch::Detections(rows) => rows.len(),
             Batch::Tracks(rows) => rows.len(),
@@ -50,7 +54,8 @@ impl Batch {
     /// No rows, of a kind.
     pub fn empty(kind: &RowKind) -> Batch {
         match kind {
-            RowKind::Packet | RowKind::Frame => Batch::Frames(Rows::default()),
+            RowKind::Packet => Batch::Packets(Rows::default()),
+            RowKind::Frame => Batch::Frames(Rows::default()),
             RowKind::Detection => Batch::Detections(Rows::default()),
             RowKind::Track => Batch::Tracks(Rows::default()),
             RowKind::Visit => Batch::Visits(Rows::default()),
@@ -100,6 +105,7 @@ macro_rules! row_types {
     )* };
 }
 row_types! {
+    Packet Packet Packets;
     Frame Frame Frames;
     Detection Detection Detections;
     Track Track Tracks;

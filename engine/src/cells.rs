@@ -44,7 +44,7 @@ pub fn for_each_row(answer: &Answer, names: &Names, mut each: impl FnMut(&[Cell]
         each(&cells);
     };
     match &answer.batch {
-        Batch::Frames(_) => {}
+        Batch::Packets(_) | Batch::Frames(_) => {}
         Batch::Detections(rows) => rows.iter().for_each(|detection| {
             let own = [Cell::Text(names.class(detection.class)), float(detection.score)];
             row(&mut own.into_iter().chain(corners(&detection.bbox)));

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use crate::rows::{ClassId, Rect, Size, TrackId};
+use crate::packet::Packet;
+use crate::rows::{ClassId, Rect, Rows, Size, TrackId};
 
 /// A decoded picture, and the truth about it where the source knows it.
 #[derive(Clone)]
@@ -15,6 +16,9 @@ pub struct Frame {
     pub picture: Arc<Picture>,
     /// What is really on the picture, for synthetic cameras.
     pub truth: Option<Arc<[TruthBox]>>,
+    /// Where a camera sends packets and the picture is as it sent it: those that came since the frame before, in decoding
+    /// order. Whoever changes the picture leaves them out.
+    pub packets: Rows<Packet>,
 }
 
 /// An object that a synthetic camera drew.
@@ -148,6 +152,7 @@ impl fmt::Debug for Frame {
         f.debug_struct("Frame")
             .field("picture", &self.picture)
             .field("truth", &self.truth.as_ref().map(|truth| truth.len()))
+            .field("packets", &self.packets.len())
             .finish()
     }
 }

@@ -4,10 +4,12 @@
 extern crate self as flowrun_engine;
 
 pub mod admission;
+pub mod audience;
 pub mod batch;
 pub mod cells;
 pub mod clock;
 pub mod dataflow;
+pub mod demand;
 pub mod device;
 pub mod errors;
 pub mod frame;
@@ -15,8 +17,10 @@ pub mod infer;
 pub mod metrics;
 pub mod names;
 pub mod operator;
+pub mod packet;
 pub mod registry;
 pub mod rows;
 pub mod run;
+pub mod site;
 pub mod testing;
 pub mod time;

@@ -12,6 +12,7 @@ use flowrun_dsl::params::{ParamValues, Params};
 use flowrun_dsl::plan::{ModelPlan, NodePlan, OnError, Plan};
 use flowrun_dsl::port::Role;
 use flowrun_dsl::value::Value;
+use flowrun_engine::audience::Audience;
 use flowrun_engine::frame::{Frame, Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun_engine::infer::{AUTO, Model, ModelOptions, TensorView};
 use flowrun_engine::names::Names;
@@ -81,6 +82,7 @@ fn whole(detect: &Detect) -> f64 {
                     let frame = Frame {
                         picture: picture.clone(),
                         truth: None,
+                        packets: flowrun_engine::rows::Rows::default(),
                     };
                     let mut jobs = [Job {
                         at: At::default(),
@@ -134,6 +136,7 @@ fn detect(path: &Path, threads: usize) -> Detect {
         plan: &plan,
         node: &node,
         names: &Arc::new(Names::of(&plan)),
+        audience: &Arc::new(Audience::of(&plan)),
     };
     let defaults = DetectParams::schema()
         .params

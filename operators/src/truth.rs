@@ -129,6 +129,7 @@ mod tests {
         Frame {
             picture: Arc::new(Picture::deferred(layout, || panic!("nobody looks at the pixels"))),
             truth: Some(boxes.collect()),
+            packets: flowrun_engine::rows::Rows::default(),
         }
     }
 

@@ -15,7 +15,7 @@ use timely::progress::operate::FrontierInterest;
 
 use crate::dataflow::failures::Failures;
 use crate::dataflow::{Edge, Out};
-use crate::operator::SinkWriter;
+use crate::operator::{SinkOrder, SinkWriter};
 use crate::registry::ErasedSink;
 use crate::run::context::Context;
 use crate::time::Tick;
@@ -133,6 +133,7 @@ pub fn render<'scope>(
         sender: writer.sender(),
         context: context.clone(),
     };
+    let order = sink.order();
     let mut waiting: BTreeMap<Tick, Vec<Encoded>> = BTreeMap::new();
     builder.build(move |_| {
         move |frontiers| {
@@ -143,7 +144,7 @@ pub fn render<'scope>(
             let frontier = frontiers[0].frontier();
             let mut chunk = Vec::new();
             while let Some(first) = waiting.first_entry() {
-                if frontier.less_equal(first.key()) {
+                if order == SinkOrder::Tick && frontier.less_equal(first.key()) {
                     break;
                 }
                 let mut rows = first.remove();

@@ -15,6 +15,7 @@ use crate::dataflow::sink::Writer;
 use crate::dataflow::source::Inbox;
 use crate::dataflow::tap::TapRef;
 use crate::dataflow::{Edge, Rendered, collection, keyed, offload, sink, source, tap};
+use crate::demand::Watching;
 use crate::registry::{ErasedOffload, ErasedQuery, ErasedSink, Instance, Keyed};
 use crate::rows::CameraId;
 use crate::run::context::Context;
@@ -38,6 +39,8 @@ pub struct Installation {
     pub context: Arc<Context>,
     /// One a node of the plan.
     pub nodes: Vec<NodeParts>,
+    /// What is wanted of them for the whole run.
+    pub wants: Vec<Watching>,
     /// By group: its cameras, and an inbox a worker.
     pub groups: Vec<Group>,
 }

@@ -21,5 +21,5 @@ pub use keyed::{Operator, Output, State};
 pub use offload::{BatchPolicy, Job, Offload};
 pub use query::{Datum, Query, TotalFloat, Window};
 pub use setup::{LineShape, NodeSetup, PerCamera, PolygonShape, Setup};
-pub use sink::{Sink, SinkWriter};
+pub use sink::{Sink, SinkOrder, SinkWants, SinkWriter};
 pub use source::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread};

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flowrun_dsl::params::{Line, Model, Ref, Zone};
-use flowrun_dsl::plan::{NodePlan, Plan, Shape, Units};
+use flowrun_dsl::plan::{NodePlan, Origin, Plan, Shape, Units};
 
+use crate::audience::Audience;
+use crate::demand::Demand;
 use crate::errors::{OperatorError, Result};
 use crate::names::Names;
 use crate::rows::{CameraId, Size, ZoneId};
@@ -19,12 +21,29 @@ pub struct NodeSetup<'a> {
     pub node: &'a NodePlan,
     /// The run's names.
     pub names: &'a std::sync::Arc<Names>,
+    /// Those who watch the run.
+    pub audience: &'a std::sync::Arc<Audience>,
 }
 
 impl NodeSetup<'_> {
     /// A path of the graph, made absolute against the graph file's folder.
     pub fn path(&self, written: &Path) -> PathBuf {
         self.plan.root.join(written)
+    }
+
+    /// Whether this node's rows of a camera are wanted; for operators whose work may rest while they are not.
+    pub fn demand(&self, camera: CameraId) -> Demand {
+        let node = self.plan.nodes.iter().position(|node| node.name == self.node.name);
+        node.map_or_else(Demand::default, |node| self.audience.demands.on(node, camera).clone())
+    }
+
+    /// The demands on the rows of a camera that this node reads: what a sink with viewers wants for them.
+    pub fn demands_on_inputs(&self, camera: CameraId) -> Vec<Demand> {
+        let inputs = self.node.inputs.iter().filter_map(|input| match input.origin {
+            Origin::Node(node) => Some(self.audience.demands.on(node, camera).clone()),
+            Origin::Group(_) | Origin::ErrorsOf(_) | Origin::AllErrors => None,
+        });
+        inputs.collect()
     }
 
     /// A model's file and parameters.

@@ -9,13 +9,35 @@ use crate::batch::Answer;
 use crate::errors::Result;
 use crate::operator::setup::NodeSetup;
 
+/// In which order a sink's answers reach its writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkOrder {
+    /// By tick, camera and frame: the same bytes whatever the workers do. Each answer waits for the slowest camera.
+    Tick,
+    /// Each camera's by frame, and each as soon as it is there: for those who watch live.
+    Camera,
+}
+
+/// What a sink wants of the nodes that it reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkWants {
+    /// All they can make, for the whole run.
+    Always,
+    /// What its viewers ask for: it watches [`NodeSetup::demands_on_inputs`] while it has some.
+    WhenWatched,
+}
+
 /// Turns answers into bytes on the worker that has them; the engine puts the bytes of all workers
-/// in the order (tick, camera, frame) and hands them to one [`SinkWriter`] on a thread of its own.
+/// in order and hands them to one [`SinkWriter`] on a thread of its own.
 pub trait Sink: Sized + Send + Sync + 'static {
     /// The node's name in a graph.
     const KIND: &'static str;
     /// `write` or `publish`.
     const ROLE: Role;
+    /// In which order answers reach the writer.
+    const ORDER: SinkOrder = SinkOrder::Tick;
+    /// Whether it takes all it can get.
+    const WANTS: SinkWants = SinkWants::Always;
     /// The parameters.
     type Params: Params;
 

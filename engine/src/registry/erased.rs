@@ -11,8 +11,8 @@ use flowrun_dsl::schema::Schema;
 use crate::batch::{Answer, Batch, Input, RowType};
 use crate::errors::{OperatorError, Result};
 use crate::operator::{
-    BatchPolicy, Datum, Job, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkWriter,
-    Source, SourceSetup, SourceTraits, Thread, Window,
+    BatchPolicy, Datum, Job, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkOrder,
+    SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
 };
 use crate::rows::{At, CameraId};
 use crate::run::context::Context;
@@ -206,6 +206,10 @@ pub(super) fn query<Q: Query>(node: &NodePlan, context: &Arc<Context>) -> Result
 
 /// A [`Sink`], types taken off.
 pub trait ErasedSink: Send + Sync {
+    /// See [`Sink::ORDER`].
+    fn order(&self) -> SinkOrder;
+    /// See [`Sink::WANTS`].
+    fn wants(&self) -> SinkWants;
     /// See [`Sink::open`].
     ///
     /// # Errors
@@ -221,6 +225,12 @@ pub trait ErasedSink: Send + Sync {
 struct SinkNode<S>(S);
 
 impl<S: Sink> ErasedSink for SinkNode<S> {
+    fn order(&self) -> SinkOrder {
+        S::ORDER
+    }
+    fn wants(&self) -> SinkWants {
+        S::WANTS
+    }
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
         self.0.open()
     }
@@ -276,6 +286,7 @@ impl Context {
             plan: &self.plan,
             node,
             names: &self.names,
+            audience: &self.audience,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use flowrun_dsl::plan::Plan;
 
 use crate::admission::Ledger;
+use crate::audience::Audience;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::names::Names;
@@ -23,6 +24,8 @@ pub struct Context {
     pub ledger: Ledger,
     /// Rates, queues and latencies.
     pub metrics: Metrics,
+    /// Those who watch.
+    pub audience: Arc<Audience>,
     /// Asked when the run is to end.
     pub stop: Stop,
     failure: Mutex<Option<String>>,
@@ -36,6 +39,7 @@ impl Context {
             names,
             ledger: Ledger::of(&plan),
             metrics: Metrics::of(&plan),
+            audience: Arc::new(Audience::of(&plan)),
             plan,
             clock,
             stop,

@@ -8,9 +8,10 @@ use flowrun_dsl::port::Role;
 
 use crate::clock::Clock;
 use crate::dataflow::{Group, Inbox, Installation, NodeParts, OffloadPool, Writer};
+use crate::demand::{Demand, Watching};
 use crate::errors::{OperatorError, PrepareError};
 use crate::names::Names;
-use crate::operator::{Pace, SourceSetup, SourceTraits, Stop};
+use crate::operator::{Pace, SinkWants, SourceSetup, SourceTraits, Stop};
 use crate::registry::{ErasedSource, Prepared, Registry};
 use crate::rows::CameraId;
 use crate::run::context::Context;
@@ -96,9 +97,11 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
         }
     });
     let cameras = cameras.collect();
+    let wants = lasting_wants(&plan, &nodes, &context);
     let installation = Arc::new(Installation {
         context: context.clone(),
         nodes,
+        wants,
         groups,
     });
     Ok(PreparedRun {
@@ -182,6 +185,21 @@ fn parts(
             NodeParts::Sink(sink, Arc::new(writer))
         }
     })
+}
+
+/// What is wanted for the whole run: all that operators, queries and most sinks read.
+fn lasting_wants(plan: &Plan, nodes: &[NodeParts], context: &Context) -> Vec<Watching> {
+    let mut wants = Vec::new();
+    for (node, parts) in plan.nodes.iter().zip(nodes) {
+        if matches!(parts, NodeParts::Sink(sink, _) if sink.wants() == SinkWants::WhenWatched) {
+            continue;
+        }
+        for camera in &node.cameras {
+            let demands = context.setup(node).demands_on_inputs(CameraId(*camera as u32));
+            wants.extend(demands.iter().map(Demand::watch));
+        }
+    }
+    wants
 }
 
 fn groups_of(plan: &Plan, workers: usize) -> Vec<Group> {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use flowrun_dsl::params::{ParamValues, Params, parse_text};
 use flowrun_dsl::plan::{ModelPlan, NodePlan, OnError, Plan};
 use flowrun_dsl::port::{Role, RowKind};
+use flowrun_engine::audience::Audience;
 use flowrun_engine::frame::{Frame, Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun_engine::infer::runtime;
 use flowrun_engine::names::Names;
@@ -91,6 +92,7 @@ fn detect_with(model: &Path, labels: Option<&str>, params: PerCamera<DetectParam
         plan: &plan,
         node: &node,
         names: &names,
+        audience: &Arc::new(Audience::of(&plan)),
     };
     Detect::new(params, &setup).map(|detect| (detect, names))
 }
@@ -107,6 +109,7 @@ fn job(camera: u32, pictures: &[Arc<Picture>]) -> Job<Frame, Detection> {
     let frame = |picture: &Arc<Picture>| Frame {
         picture: picture.clone(),
         truth: None,
+        packets: flowrun_engine::rows::Rows::default(),
     };
     Job {
         at: At {

@@ -206,6 +206,7 @@ impl FileSource {
                         batch: Frame::into_batch(vec![Frame {
                             picture: picture.into(),
                             truth: None,
+                            packets: flowrun_engine::rows::Rows::default(),
                         }]),
                     });
                 }

@@ -82,7 +82,7 @@ impl Sink for Jsonl {
         Line::begin(&mut head).location(&camera, &answer.at, |_| false);
         let names = &self.names;
         match &answer.batch {
-            Batch::Frames(_) => {
+            Batch::Packets(_) | Batch::Frames(_) => {
                 return Err(OperatorError::new("pictures have no form as JSON")
                     .help("`encode` them, or write the rows of a detector"));
             }

@@ -204,6 +204,7 @@ impl Source for Synthetic {
             batch: Frame::into_batch(vec![Frame {
                 picture: Arc::new(picture),
                 truth: Some(truth.into()),
+                packets: flowrun_engine::rows::Rows::default(),
             }]),
         }))
     }

@@ -7,6 +7,7 @@ use flowrun_dsl::plan::{Align, InputPlan, Plan, Shape, Units, ZonePlan};
 use flowrun_dsl::port::RowKind;
 use flowrun_dsl::schema::{Cell, Column, ColumnType, Schema};
 use flowrun_dsl::value::Value;
+use flowrun_engine::audience::Audience;
 use flowrun_engine::operator::{Next, Source};
 use flowrun_engine::rows::{
     ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Track, TrackId, Visit, ZoneId,
@@ -62,6 +63,7 @@ fn sink(plan: &Plan, names: &Arc<Names>, path: &str, origin: Origin) -> Jsonl {
         plan,
         node: &node,
         names,
+        audience: &Arc::new(Audience::of(plan)),
     };
     Jsonl::new(params(&[("path", Value::Text(path.into()))]), &setup).unwrap()
 }

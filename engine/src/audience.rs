@@ -1,0 +1,24 @@
+//! Those who watch a run while it goes on: what is served to them, and what they want.
+
+use flowrun_dsl::plan::Plan;
+
+use crate::demand::Demands;
+use crate::site::Site;
+
+/// A run's site, and the demand on each of its nodes.
+pub struct Audience {
+    /// What is served.
+    pub site: Site,
+    /// What is wanted.
+    pub demands: Demands,
+}
+
+impl Audience {
+    /// Nobody yet.
+    pub fn of(plan: &Plan) -> Self {
+        Audience {
+            site: Site::default(),
+            demands: Demands::of(plan),
+        }
+    }
+}

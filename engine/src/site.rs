@@ -1,0 +1,172 @@
+//! What a run offers to those who watch it: resources under paths, for a server to serve.
+//!
+//! Sinks in `publish` blocks put [`Resource`]s here while they are prepared; whoever runs the plan decides whether and
+//! how the site is served. The engine knows requests and responses ([`http`]), and no server.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, Response};
+
+use crate::errors::{OperatorError, Result};
+
+/// The body of a response: whole, or as it comes.
+pub enum Body {
+    /// All of it.
+    Whole(Bytes),
+    /// Pieces until the stream ends; dropped when the client goes.
+    Pieces(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+}
+
+/// A request for something below a resource's path.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What follows the path at which the resource stands, without a leading slash; empty for the path itself.
+    pub rest: String,
+    /// The query string, without the question mark.
+    pub query: Option<String>,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+/// A response under way: it may wait for what has not happened yet.
+pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// What the site has at a path. GET is the one method: what changes something is no resource of a graph.
+pub trait Resource: Send + Sync {
+    /// What it is, for lists: `hls`, `sse`.
+    fn kind(&self) -> &'static str;
+    /// Answers a request. Called on the server's threads: it must not block.
+    fn get(&self, request: Request) -> Answering;
+}
+
+/// One entry of the site's list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Mount {
+    /// Where it stands, with a leading slash and without one at the end.
+    pub path: String,
+    /// What it is.
+    pub kind: &'static str,
+}
+
+/// All resources of a run by path.
+#[derive(Default)]
+pub struct Site {
+    mounts: RwLock<BTreeMap<String, Arc<dyn Resource>>>,
+}
+
+/// Paths that belong to the server itself.
+const RESERVED: [&str; 6] = ["/api", "/metrics", "/healthz", "/readyz", "/assets", "/openapi.json"];
+
+impl Site {
+    /// Puts a resource at a path such as `/live/north`.
+    ///
+    /// # Errors
+    /// When the path is not one, is the server's own, or lies at or below another's.
+    pub fn mount(&self, path: &str, resource: Arc<dyn Resource>) -> Result<()> {
+        let letters = |part: &str| part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let whole = |part: &str| !part.is_empty() && !part.chars().all(|c| c == '.') && letters(part);
+        if !path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(whole)) {
+            let cause = format!("`{path}` is no path to serve under");
+            return Err(
+                OperatorError::new(cause).help("write it as \"/live/{camera}\": letters, digits, `-`, `_` and `.`")
+            );
+        }
+        if RESERVED.iter().any(|own| within(own, path)) {
+            let cause = format!("`{path}` is the server's own");
+            return Err(
+                OperatorError::new(cause).help("put it under another path, such as \"/events/...\" or \"/live/...\"")
+            );
+        }
+        let mut mounts = self.mounts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(taken) = mounts.keys().find(|taken| within(taken, path) || within(path, taken)) {
+            return Err(
+                OperatorError::new(format!("`{path}` and `{taken}` cannot both be served"))
+                    .help("give each a path of its own; `{camera}` in a path stands for the camera's name"),
+            );
+        }
+        mounts.insert(path.into(), resource);
+        Ok(())
+    }
+
+    /// The resource at or above a path, and what of the path lies below it.
+    pub fn find(&self, path: &str) -> Option<(Arc<dyn Resource>, String)> {
+        let mounts = self.mounts.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut at = path.trim_end_matches('/');
+        loop {
+            if let Some(resource) = mounts.get(at) {
+                return Some((resource.clone(), path[at.len()..].trim_start_matches('/').to_owned()));
+            }
+            at = &at[..at.rfind('/')?];
+        }
+    }
+
+    /// What there is, in the order of paths.
+    pub fn list(&self) -> Vec<Mount> {
+        let mounts = self.mounts.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        mounts
+            .iter()
+            .map(|(path, resource)| Mount {
+                path: path.clone(),
+                kind: resource.kind(),
+            })
+            .collect()
+    }
+}
+
+/// Whether `path` is `top` or lies below it.
+fn within(top: &str, path: &str) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Resource for Nothing {
+        fn kind(&self) -> &'static str {
+            "nothing"
+        }
+        fn get(&self, _: Request) -> Answering {
+            Box::pin(async { Response::new(Body::Whole(Bytes::new())) })
+        }
+    }
+
+    fn refusal(site: &Site, path: &str) -> String {
+        site.mount(path, Arc::new(Nothing)).unwrap_err().cause
+    }
+
+    #[test]
+    fn finds_what_stands_at_or_above_a_path() {
+        let site = Site::default();
+        site.mount("/live/north", Arc::new(Nothing)).unwrap();
+        let rest = |path| site.find(path).map(|(_, rest)| rest);
+        assert_eq!(rest("/live/north"), Some(String::new()));
+        assert_eq!(rest("/live/north/"), Some(String::new()));
+        assert_eq!(rest("/live/north/a/b.m4s"), Some("a/b.m4s".into()));
+        assert_eq!(rest("/live/northern"), None);
+        assert_eq!(rest("/live"), None);
+        assert_eq!(rest(""), None);
+    }
+
+    #[test]
+    fn refuses_paths_that_are_none_or_taken() {
+        let site = Site::default();
+        site.mount("/live/north", Arc::new(Nothing)).unwrap();
+        for path in ["live", "/", "", "/a//b", "/a/../b", "/a b", "/a/"] {
+            assert!(refusal(&site, path).contains("no path"), "{path}");
+        }
+        assert!(refusal(&site, "/api/live").contains("the server's own"));
+        for path in ["/live", "/live/north", "/live/north/low"] {
+            assert!(refusal(&site, path).contains("cannot both"), "{path}");
+        }
+        assert_eq!(site.list().len(), 1);
+    }
+}
