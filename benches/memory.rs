@@ -19,6 +19,10 @@ use flowrun::engine::admission::CameraCounts;
 use flowrun::engine::run::{Options, Report, Running};
 use flowrun::prelude::*;
 
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How often memory is looked at.
 const EVERY: Duration = Duration::from_secs(5);
 /// When everything that fills is full.
