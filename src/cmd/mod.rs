@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod graph;
 mod ops;
 mod plan;
 mod present;
@@ -28,6 +29,8 @@ enum Command {
     Check(check::Check),
     /// Shows what a graph file compiles to
     Plan(plan::Plan),
+    /// Draws a graph file as SVG
+    Graph(graph::Graph),
     /// Lists operators, or describes one
     Ops(ops::Ops),
     /// Runs a graph file
@@ -76,6 +79,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let exit = match cli.command {
         Command::Check(command) => command.execute(&registry),
         Command::Plan(command) => command.execute(&registry),
+        Command::Graph(command) => command.execute(&registry),
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),
         Command::Doctor(command) => command.execute(),

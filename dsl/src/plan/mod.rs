@@ -11,6 +11,7 @@
 
 mod connect;
 mod declare;
+mod drawing;
 mod explain;
 pub mod fingerprint;
 pub(crate) mod lower;
@@ -29,6 +30,7 @@ use crate::expr::QueryPlan;
 use crate::params::ParamValues;
 use crate::port::{Role, RowKind};
 
+pub use drawing::draw;
 pub use explain::explain;
 
 /// The version of the JSON form.

@@ -5,6 +5,7 @@
 mod catalogue;
 mod derives;
 mod diagnostics;
+mod drawings;
 mod expressions;
 mod plans;
 mod properties;
