@@ -17,6 +17,7 @@ pub use flowrun_operators as operators;
 
 pub mod cmd;
 mod graph;
+pub mod serve;
 
 pub use cmd::main;
 pub use graph::{GraphError, compile_file, compile_text, prepare_compiled, run_file, run_text};

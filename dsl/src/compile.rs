@@ -31,6 +31,8 @@ pub struct Spans {
     pub cameras: BTreeMap<String, Place>,
     /// Models by name; the file itself is their parameter `path`.
     pub models: BTreeMap<String, Place>,
+    /// The `server` node.
+    pub server: Option<Place>,
     /// Zones, as [`Plan::zones`] has them.
     pub zones: Vec<Span>,
 }

@@ -82,6 +82,8 @@ codes! {
     UNUSED_FROM = "unused-from";
     /// Nodes that feed each other in a circle.
     CYCLE = "cycle";
+    /// Something published that nothing serves.
+    NO_SERVER = "no-server";
     /// Two sinks that write to one place.
     SAME_TARGET = "same-target";
     /// A window that cannot be kept.

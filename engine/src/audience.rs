@@ -2,8 +2,10 @@
 
 use flowrun_dsl::plan::Plan;
 
+use crate::clock;
 use crate::demand::Demands;
 use crate::site::Site;
+use crate::time::EventTime;
 
 /// A run's site, and the demand on each of its nodes.
 pub struct Audience {
@@ -11,6 +13,9 @@ pub struct Audience {
     pub site: Site,
     /// What is wanted.
     pub demands: Demands,
+    /// When the run was made ready, on the wall. What is numbered for viewers is numbered from here, so that numbers
+    /// go on growing from run to run.
+    pub opened: EventTime,
 }
 
 impl Audience {
@@ -19,6 +24,7 @@ impl Audience {
         Audience {
             site: Site::default(),
             demands: Demands::of(plan),
+            opened: clock::wall(),
         }
     }
 }

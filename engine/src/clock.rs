@@ -13,6 +13,12 @@ pub struct Clock {
     offline: bool,
 }
 
+/// This moment on the wall, where no run has a clock yet.
+#[allow(clippy::disallowed_methods, reason = "the one place that asks what time it is")]
+pub fn wall() -> EventTime {
+    EventTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos))
+}
+
 impl Clock {
     /// A clock whose ticks are engine time; the run's start on the wall anchors media time.
     pub fn live() -> Self {
@@ -36,12 +42,18 @@ impl Clock {
         self.origin();
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the one place that asks what time it is")]
     fn origin(&self) -> &(Instant, EventTime) {
-        self.began.get_or_init(|| {
-            let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos);
-            (Instant::now(), EventTime(wall))
-        })
+        self.began.get_or_init(|| (Instant::now(), wall()))
+    }
+
+    /// Whether it has been started: asking a clock for the time starts it.
+    pub fn has_begun(&self) -> bool {
+        self.began.get().is_some()
+    }
+
+    /// This moment on the wall, for logs and those who watch.
+    pub fn wall(&self) -> EventTime {
+        self.origin().1.plus(self.elapsed())
     }
 
     /// Whether the run lives in its media's time.

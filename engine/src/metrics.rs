@@ -60,12 +60,22 @@ const BUCKETS: usize = (64 - SUB_BITS as usize + 1) << SUB_BITS;
 /// Counts of values in buckets of at most 6.25 % width, as in HdrHistogram.
 pub struct Histogram {
     buckets: Box<[AtomicU64]>,
+    sum: AtomicU64,
+}
+
+/// A histogram as it was at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    buckets: Box<[u64]>,
+    /// The sum of all values.
+    pub sum: u64,
 }
 
 impl Default for Histogram {
     fn default() -> Self {
         Histogram {
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
         }
     }
 }
@@ -93,11 +103,43 @@ impl Histogram {
     /// Counts a value.
     pub fn record(&self, value: u64) {
         self.buckets[bucket_of(value)].fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(value, Ordering::Relaxed);
+    }
+
+    /// What has been counted so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            buckets: self
+                .buckets
+                .iter()
+                .map(|bucket| bucket.load(Ordering::Relaxed))
+                .collect(),
+            sum: self.sum.load(Ordering::Relaxed),
+        }
     }
 
     /// How many values were counted.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).sum()
+        self.counts().count()
+    }
+
+    /// The value below which this share of all lies, within a bucket's width; 0 when there is none.
+    pub fn quantile(&self, share: f64) -> u64 {
+        self.counts().quantile(share)
+    }
+}
+
+impl Counts {
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    /// How many of them lie at or below a value, by whole buckets: those within 6.25 % above it may be missing.
+    pub fn through(&self, value: u64) -> u64 {
+        let buckets = self.buckets.iter().enumerate();
+        let whole = buckets.take_while(|(index, _)| upper_edge(*index) <= value);
+        whole.map(|(_, count)| count).sum()
     }
 
     /// The value below which this share of all lies, within a bucket's width; 0 when there is none.
@@ -105,13 +147,23 @@ impl Histogram {
         let total = self.count();
         let rank = (share.clamp(0.0, 1.0) * total as f64).ceil().max(1.0) as u64;
         let mut seen = 0;
-        for (index, bucket) in self.buckets.iter().enumerate() {
-            seen += bucket.load(Ordering::Relaxed);
+        for (index, count) in self.buckets.iter().enumerate() {
+            seen += count;
             if total > 0 && seen >= rank {
                 return upper_edge(index);
             }
         }
         0
+    }
+
+    /// What was counted since an earlier moment.
+    #[must_use]
+    pub fn since(&self, earlier: &Counts) -> Counts {
+        let buckets = self.buckets.iter().zip(&earlier.buckets);
+        Counts {
+            buckets: buckets.map(|(now, then)| now.saturating_sub(*then)).collect(),
+            sum: self.sum.saturating_sub(earlier.sum),
+        }
     }
 }
 

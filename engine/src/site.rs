@@ -40,8 +40,25 @@ pub type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 pub trait Resource: Send + Sync {
     /// What it is, for lists: `hls`, `sse`.
     fn kind(&self) -> &'static str;
+    /// What else lists say of it.
+    fn about(&self) -> About {
+        About::default()
+    }
     /// Answers a request. Called on the server's threads: it must not block.
     fn get(&self, request: Request) -> Answering;
+}
+
+/// What a resource says of itself, for pages that bring together what belongs together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct About {
+    /// The node that publishes it.
+    pub node: Option<String>,
+    /// The camera that it is of; none where it is of several or of none.
+    pub camera: Option<String>,
+    /// The kind of rows that it carries: `tracks`.
+    pub rows: Option<String>,
+    /// The name of its events, where it is a stream of events: `frame`, `track`.
+    pub event: Option<String>,
 }
 
 /// One entry of the site's list.
@@ -51,6 +68,9 @@ pub struct Mount {
     pub path: String,
     /// What it is.
     pub kind: &'static str,
+    /// What it says of itself.
+    #[serde(flatten)]
+    pub about: About,
 }
 
 /// All resources of a run by path.
@@ -113,6 +133,7 @@ impl Site {
             .map(|(path, resource)| Mount {
                 path: path.clone(),
                 kind: resource.kind(),
+                about: resource.about(),
             })
             .collect()
     }

@@ -381,6 +381,7 @@ fn plan_of(kind: &str) -> Plan {
         zones: Vec::new(),
         nodes: vec![node],
         fragments: Vec::new(),
+        server: None,
     }
 }
 

@@ -117,6 +117,7 @@ fn detect(path: &Path, threads: usize) -> Detect {
         zones: Vec::new(),
         nodes: Vec::new(),
         fragments: Vec::new(),
+        server: None,
     };
     let node = NodePlan {
         name: "bench.detect".into(),

@@ -3,6 +3,7 @@
 pub mod analyse;
 pub mod decode;
 pub mod detect;
+pub mod publish;
 pub mod query;
 pub mod source;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &Def::<analyse::CrossLines>::new(),
     &QueryDef::<query::WindowedQuery>::new(),
     &SinkDef::<write::jsonl::Jsonl>::new(),
+    &SinkDef::<publish::sse::Sse>::new(),
 ];

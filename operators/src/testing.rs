@@ -34,6 +34,7 @@ pub(crate) fn plan_of_north(root: &Path) -> Plan {
             name: "test".into(),
             nodes: vec![0],
         }],
+        server: None,
     }
 }
 

@@ -7,11 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use flowrun_dsl::diagnostic::code;
+use flowrun_dsl::graph::server::Listen;
+use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
 use flowrun_engine::registry::Registry;
 use flowrun_engine::run::{Options, Report};
 
 use crate::cmd::{Exit, Format, present, refuse};
 use crate::graph::{GraphError, compile_file, prepare_compiled};
+use crate::serve::{GraphText, Server, Settings};
 
 /// How often the status line is written anew in a terminal, and a plain line elsewhere.
 const STATUS_EVERY: Duration = Duration::from_millis(500);
@@ -27,6 +31,10 @@ pub struct Run {
     /// Stop after this long, as in 30s or 10m
     #[arg(long = "for", value_name = "DURATION", value_parser = flowrun_dsl::value::parse_duration)]
     duration: Option<Duration>,
+    /// Serve the run over HTTP at this address and port, as in 127.0.0.1:8080; port 0 takes any that is free, 8080+ the
+    /// next that is free
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<Listen>,
     /// Write no status while running and no summary at the end
     #[arg(long)]
     quiet: bool,
@@ -51,17 +59,20 @@ impl Run {
 
     fn run(&self, registry: &Registry, signals: &Signals) -> Result<Report, GraphError> {
         let (source, compiled) = compile_file(&self.graph, registry)?;
-        let mut warnings = flowrun_dsl::Diagnostics::default();
-        compiled
-            .warnings
-            .iter()
-            .cloned()
-            .for_each(|warning| warnings.push(warning));
+        let mut warnings = Diagnostics::default();
+        // What `--listen` mends is not worth a word.
+        let served = |warning: &&Diagnostic| self.listen.is_some() && warning.code == code::NO_SERVER;
+        let worth_saying = compiled.warnings.iter().filter(|warning| !served(warning));
+        worth_saying.cloned().for_each(|warning| warnings.push(warning));
         present::diagnostics(&source, &warnings, Format::Text);
+        let server = self.serve(&source, &compiled)?;
         let options = Options {
             workers: usize::from(self.workers),
         };
         let prepared = prepare_compiled(&source, compiled, registry, &options)?;
+        if let Some(server) = &server {
+            server.attach(prepared.context());
+        }
         let running = prepared
             .start()
             .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
@@ -77,7 +88,33 @@ impl Run {
             status.show(|| Report::of(running.context()));
         }
         status.clear();
-        Ok(running.wait())
+        let report = running.wait();
+        if let Some(server) = server {
+            server.close();
+        }
+        Ok(report)
+    }
+
+    /// Starts the server that the graph or the command line asks for, and says where it is.
+    fn serve(&self, source: &SourceFile, compiled: &Compiled) -> Result<Option<Server>, GraphError> {
+        let text = GraphText::of(source.name(), source.text());
+        let settings = Settings::of(compiled.plan.server.as_ref(), self.listen, text, |name| {
+            std::env::var(name).ok()
+        });
+        let started = settings.and_then(|settings| settings.map(Server::start).transpose());
+        let server = started.map_err(|error| {
+            let finding = Diagnostic::error("flowrun::cannot-run", error.cause).maybe_help(error.remedy);
+            let mut diagnostics = Diagnostics::default();
+            diagnostics.push(match &compiled.spans.server {
+                Some(place) if self.listen.is_none() => finding.label(place.name, ""),
+                _ => finding,
+            });
+            GraphError::Unfit(source.clone(), diagnostics)
+        })?;
+        if let Some(server) = &server {
+            eprintln!("listening on {}", server.url());
+        }
+        Ok(server)
     }
 }
 

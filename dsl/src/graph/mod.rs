@@ -9,6 +9,7 @@ pub mod given;
 pub mod model;
 pub mod names;
 pub mod query;
+pub mod server;
 pub mod step;
 pub mod values;
 pub mod write;
@@ -37,10 +38,14 @@ pub struct Graph<'a> {
     pub queries: Vec<query::Query<'a>>,
     /// Lines of `write` and `publish` blocks at top level.
     pub sinks: Vec<step::Step<'a>>,
+    /// The `server` node.
+    pub server: Option<server::Server>,
 }
 
 /// What may stand at top level.
-const TOP_LEVEL: [&str; 7] = ["cameras", "model", "zones", "flow", "query", "write", "publish"];
+const TOP_LEVEL: [&str; 8] = [
+    "cameras", "model", "zones", "flow", "query", "write", "publish", "server",
+];
 
 /// What reading needs: the operators that exist, the text, and a place for findings.
 pub struct Reader<'a> {
@@ -65,9 +70,11 @@ impl<'a> Reader<'a> {
                 "query" => self.read_query(node, &mut graph),
                 "write" => self.read_sinks(node, Role::Write, &mut graph),
                 "publish" => self.read_sinks(node, Role::Publish, &mut graph),
+                "server" => self.read_server(node, &mut graph),
                 _ => self.unknown_node(&node.name, "at top level", &TOP_LEVEL),
             }
         }
+        self.check_served(&graph);
         graph
     }
 

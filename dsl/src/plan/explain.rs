@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::{Align, InputPlan, NodePlan, OnError, Origin, Plan, Shape};
 use crate::expr::columns_seen;
-use crate::params::{ParamValues, ParamsSchema};
+use crate::graph::server::ServerParams;
+use crate::params::{ParamValues, Params, ParamsSchema};
 use crate::port::{Catalogue, Role};
 use crate::value::format_duration;
 
@@ -53,6 +54,9 @@ fn write_plan(out: &mut String, plan: &Plan, catalogue: &dyn Catalogue) -> std::
             Shape::Line { forward, backward, .. } => format!("line {forward}/{backward}"),
         };
         writeln!(out, "  {} = {shape} on {}", zone.name, cameras(plan, &zone.cameras))?;
+    }
+    if let Some(server) = &plan.server {
+        writeln!(out, "server{}", changed(server, &ServerParams::schema()))?;
     }
     for fragment in &plan.fragments {
         writeln!(out, "{}", fragment.name)?;

@@ -15,8 +15,9 @@ use crate::compile::{Place, Spans};
 use crate::diagnostic::{Diagnostic, code};
 use crate::expr::QueryPlan;
 use crate::graph::names::{Names, Thing};
+use crate::graph::server::ServerParams;
 use crate::graph::{Graph, Reader};
-use crate::params::ParamValues;
+use crate::params::{ParamValues, Params};
 use crate::port::{PortRows, PortSpec, Role, RowKind};
 use crate::source::{Named, Span};
 use crate::suggest;
@@ -92,6 +93,10 @@ pub fn lower(
     for (index, node) in nodes.iter().enumerate() {
         fragments[node.fragment].nodes.push(index);
     }
+    let server = graph.server.as_ref().map(|server| {
+        let schema = ServerParams::schema();
+        reader.complete(&schema, &[&server.given], "server", server.span)
+    });
     let spans = spans(graph, &points, zone_spans);
     let mut plan = Plan {
         version: PLAN_VERSION,
@@ -102,6 +107,7 @@ pub fn lower(
         zones,
         nodes,
         fragments,
+        server,
     };
     plan.hash = fingerprint::of(&plan);
     Some((plan, spans))
@@ -143,6 +149,10 @@ fn spans(graph: &Graph, points: &Points, zones: Vec<Span>) -> Spans {
         nodes: nodes.collect(),
         cameras: cameras.collect(),
         models: models.collect(),
+        server: graph.server.as_ref().map(|server| Place {
+            name: server.span,
+            params: server.given.spans(),
+        }),
         zones,
     }
 }

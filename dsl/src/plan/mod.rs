@@ -63,6 +63,10 @@ pub struct Plan {
     pub nodes: Vec<NodePlan>,
     /// Dataflows of their own that meet at taps.
     pub fragments: Vec<FragmentPlan>,
+    /// The parameters of the `server` node, where there is one:
+    /// [`ServerParams`](crate::graph::server::ServerParams).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server: Option<ParamValues>,
 }
 
 /// A camera.

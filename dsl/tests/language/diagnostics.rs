@@ -11,12 +11,12 @@ fn with_cameras(text: &str) -> String {
 
 #[test]
 fn nothing_known_at_top_level() {
-    assert_snapshot!(findings(r#"server listen="127.0.0.1:8080"
+    assert_snapshot!(findings(r#"socket listen="127.0.0.1:8080"
 flwo a"#), @r#"
-    error[flowrun::unknown-node]: `server` is no node at top level
-       1 | server listen="127.0.0.1:8080"
+    error[flowrun::unknown-node]: `socket` is no node at top level
+       1 | socket listen="127.0.0.1:8080"
          | ^^^^^^ unknown here
-         = nodes here: cameras, model, zones, flow, query, write, publish
+         = nodes here: cameras, model, zones, flow, query, write, publish, server
     error[flowrun::unknown-node]: `flwo` is no node at top level
        2 | flwo a
          | ^^^^ unknown here

@@ -21,6 +21,7 @@ use timely::dataflow::{Scope, Stream};
 use crate::batch::{Answer, Batch};
 use crate::dataflow::failures::Failures;
 use crate::dataflow::{Edge, Out};
+use crate::health::SILENT_AFTER;
 use crate::operator::{Datum, Window};
 use crate::registry::ErasedQuery;
 use crate::rows::{At, CameraId, Rows, Table};
@@ -33,7 +34,7 @@ type Value = Vec<Datum>;
 type Update<D> = (D, Tick, isize);
 
 /// A live camera that has not answered for this many ticks is missing from results.
-const SILENT_TICKS: Tick = (2_000 / TICK.as_millis()) as Tick;
+const SILENT_TICKS: Tick = (SILENT_AFTER.as_millis() / TICK.as_millis()) as Tick;
 
 /// How far a camera has come.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

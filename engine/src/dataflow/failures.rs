@@ -77,6 +77,10 @@ impl Failures {
         if worth_logging(before) {
             tracing::warn!(node = %self.name, %camera, frame = at.frame, errors = before + 1, "{cause}");
         }
+        let wall = self.context.clock.wall();
+        self.context
+            .recent
+            .note(wall, self.name.clone(), camera.clone(), at.frame, cause);
         if self.policy == OnError::Stop {
             self.context
                 .fail(format!("{}: camera {camera}, frame {}: {cause}", self.name, at.frame));

@@ -183,9 +183,7 @@ fn encode<'scope>(
                 let mut total = 0;
                 for answer in answers.iter() {
                     let mut bytes = Vec::new();
-                    if !answer.batch.is_empty()
-                        && let Err(error) = sink.encode(answer, &mut bytes)
-                    {
+                    if let Err(error) = sink.encode(answer, &mut bytes) {
                         bytes.clear();
                         failures.report(answer.at, answer.admitted_us, &error.cause);
                     }

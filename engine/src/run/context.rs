@@ -8,9 +8,11 @@ use flowrun_dsl::plan::Plan;
 use crate::admission::Ledger;
 use crate::audience::Audience;
 use crate::clock::Clock;
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::names::Names;
 use crate::operator::Stop;
+use crate::recent::RecentErrors;
 
 /// A run's plan, names, clock, ledger and metrics.
 pub struct Context {
@@ -24,6 +26,10 @@ pub struct Context {
     pub ledger: Ledger,
     /// Rates, queues and latencies.
     pub metrics: Metrics,
+    /// How cameras do.
+    pub health: Health,
+    /// The last errors.
+    pub recent: RecentErrors,
     /// Those who watch.
     pub audience: Arc<Audience>,
     /// Asked when the run is to end.
@@ -39,6 +45,8 @@ impl Context {
             names,
             ledger: Ledger::of(&plan),
             metrics: Metrics::of(&plan),
+            health: Health::of(&plan),
+            recent: RecentErrors::default(),
             audience: Arc::new(Audience::of(&plan)),
             plan,
             clock,
@@ -53,6 +61,11 @@ impl Context {
         let mut failure = self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         failure.get_or_insert(cause);
         self.failed.store(true, Ordering::Release);
+        self.end();
+    }
+
+    /// Lets every source end; what was admitted is still answered and written.
+    pub fn end(&self) {
         self.stop.ask();
         self.ledger.wake_all();
     }

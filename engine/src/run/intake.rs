@@ -135,6 +135,11 @@ fn time_until(at: i64, coalesce: bool, now: Duration, context: &Context) -> Opti
     (!wait.is_zero()).then_some(wait)
 }
 
+/// A moment of engine time as metrics have it.
+fn micros(now: Duration) -> u64 {
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
 enum Outcome {
     /// It was admitted or shed.
     Next,
@@ -188,11 +193,13 @@ impl Slot {
                 }
                 Ok(Err(error)) => {
                     self.fault(context, error.cause);
+                    context.health.broke(self.camera.id);
                     self.end(context);
                     return None;
                 }
                 Err(_) => {
                     self.fault(context, "the source panicked".into());
+                    context.health.broke(self.camera.id);
                     self.end(context);
                     return None;
                 }
@@ -208,6 +215,7 @@ impl Slot {
         if let Err(reason) = context.ledger.may_admit(id) {
             if self.traits.overload == Overload::Shed {
                 context.ledger.shed(id, reason);
+                self.delivered(now, context);
                 self.next_frame = self.pending.take().map_or(self.next_frame, |item| item.frame + 1);
                 return Outcome::Next;
             }
@@ -217,6 +225,7 @@ impl Slot {
                 return self.wait(context);
             }
         }
+        self.delivered(now, context);
         let Some(item) = self.pending.take() else {
             return Outcome::Next;
         };
@@ -233,11 +242,18 @@ impl Slot {
         let answer = Answer {
             at,
             batch: item.batch,
-            admitted_us: u64::try_from(now.as_micros()).unwrap_or(u64::MAX),
+            admitted_us: micros(now),
             failed: false,
         };
         self.camera.inbox.send(Message::Admitted(self.tick, answer));
         Outcome::Next
+    }
+
+    /// Notes that the camera lives, whatever becomes of the frame.
+    fn delivered(&self, now: Duration, context: &Context) {
+        if let Some(item) = &self.pending {
+            context.health.delivered(self.camera.id, micros(now), item.size);
+        }
     }
 
     fn wait(&self, context: &Context) -> Outcome {
@@ -251,8 +267,16 @@ impl Slot {
     fn fault(&mut self, context: &Context, cause: String) {
         let id = self.camera.id;
         let before = context.ledger.fault(id);
+        let camera = context.names.camera(id);
+        context.health.faulted(id, context.clock.now_us(), &cause);
+        context.recent.note(
+            context.clock.wall(),
+            camera.clone(),
+            camera.clone(),
+            self.next_frame,
+            &cause,
+        );
         if worth_logging(before) {
-            let camera = context.names.camera(id);
             tracing::warn!(%camera, frame = self.next_frame, faults = before + 1, "{cause}");
         }
         // Faults need no credit, since nobody answers them; a source that has nothing else must not
@@ -278,6 +302,7 @@ impl Slot {
         }
         self.camera.inbox.send(Message::End(id));
         context.ledger.leave(id);
+        context.health.ended(id);
         self.tick = Tick::MAX;
         self.pending = None;
     }

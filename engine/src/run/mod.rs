@@ -23,6 +23,11 @@ pub struct Running {
 }
 
 impl PreparedRun {
+    /// What the run's parts share; whoever watches the run may look at it before it starts.
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -61,8 +66,7 @@ impl Running {
 
     /// Lets every source end; what was admitted is still answered and written.
     pub fn stop(&self) {
-        self.context.stop.ask();
-        self.context.ledger.wake_all();
+        self.context.end();
     }
 
     /// Waits for the end and closes everything.
@@ -79,8 +83,7 @@ impl Running {
         if let Err(cause) = ended {
             context.fail(cause);
         }
-        context.stop.ask();
-        context.ledger.wake_all();
+        context.end();
         for camera in cameras {
             // A source's panics are caught; one that escaped has been answered by the ledger's count.
             let _ = camera.join();

@@ -72,6 +72,7 @@ fn detect_with(model: &Path, labels: Option<&str>, params: PerCamera<DetectParam
         zones: Vec::new(),
         nodes: Vec::new(),
         fragments: Vec::new(),
+        server: None,
     };
     let node = NodePlan {
         name: "flow.detect".into(),

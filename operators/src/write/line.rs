@@ -4,7 +4,7 @@ use flowrun_dsl::schema::{Cell, ColumnType};
 use flowrun_engine::rows::{At, Rect};
 
 /// An object that is being written; what follows is appended to the same bytes.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     out: &'a mut Vec<u8>,
 }
 
@@ -65,6 +65,17 @@ impl<'a> Line<'a> {
         self.key(key);
         json(self.out, values);
     }
+    pub fn unsigneds(&mut self, key: &str, values: &[u32]) {
+        self.key(key);
+        json(self.out, values);
+    }
+    /// A list whose members are JSON already, separated by commas.
+    pub fn raw_list(&mut self, key: &str, members: &[u8]) {
+        self.key(key);
+        self.out.push(b'[');
+        self.out.extend_from_slice(members);
+        self.out.push(b']');
+    }
     pub fn rect(&mut self, key: &str, rect: &Rect) {
         self.floats(key, &[rect.x1, rect.y1, rect.x2, rect.y2]);
     }
@@ -85,6 +96,10 @@ impl<'a> Line<'a> {
             Cell::Float(number) => json(self.out, number),
             Cell::Text(text) => json(self.out, &**text),
         }
+    }
+    /// Ends the object.
+    pub fn close(self) {
+        self.out.push(b'}');
     }
     /// Ends object and line.
     pub fn end(self) {

@@ -1,5 +1,6 @@
 //! Where rows are kept.
 
 pub mod durable;
+pub(crate) mod encode;
 pub mod jsonl;
-mod line;
+pub(crate) mod line;

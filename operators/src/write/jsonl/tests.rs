@@ -2,15 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use flowrun_dsl::plan::{Align, InputPlan, Plan, Shape, Units, ZonePlan};
+use flowrun_dsl::plan::{Align, InputPlan, Origin, Plan, Shape, Units, ZonePlan};
 use flowrun_dsl::port::RowKind;
 use flowrun_dsl::schema::{Cell, Column, ColumnType, Schema};
 use flowrun_dsl::value::Value;
 use flowrun_engine::audience::Audience;
+use flowrun_engine::batch::Batch;
+use flowrun_engine::names::Names;
 use flowrun_engine::operator::{Next, Source};
 use flowrun_engine::rows::{
-    ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Track, TrackId, Visit, ZoneId,
+    At, ClassId, Crossing, Detection, Direction, ErrorRow, Phase, Rect, Size, Table, Track, TrackId, Visit, ZoneId,
 };
 use flowrun_engine::time::EventTime;
 use proptest::prelude::*;

@@ -1,0 +1,1 @@
+//! The ring and those who read it.
