@@ -3,12 +3,14 @@
 pub mod analyse;
 pub mod decode;
 pub mod detect;
+pub mod draw;
 pub mod query;
 pub mod source;
 #[cfg(test)]
 mod testing;
 pub mod track;
 pub mod truth;
+mod utc;
 pub mod write;
 
 use flowrun_engine::registry::{Def, OffloadDef, OperatorDef, QueryDef, SinkDef, SourceDef};
@@ -19,6 +21,7 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::rows::RowsSource>::new(),
     &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),
+    &Def::<draw::Draw>::new(),
     &Def::<truth::Truth>::new(),
     &Def::<truth::TruthTracks>::new(),
     &Def::<track::TrackObjects>::new(),
