@@ -32,6 +32,7 @@ const IMPORTERS: [(&str, &[&str]); 9] = [
         "ffmpeg_next",
         &[
             "operators/src/decode/",
+            "operators/src/encode/",
             "operators/src/source/",
             "operators/src/detect/tests/",
         ],
@@ -45,6 +46,8 @@ const UNSAFE: [&str; 6] = [
     "engine/src/device/",
     "engine/src/infer/",
     "operators/src/decode/",
+    "operators/src/encode/convert.rs",
+    "operators/src/encode/h264.rs",
     "operators/src/source/demux.rs",
     "operators/src/detect/tests/golden.rs",
     "benches/",

@@ -4,6 +4,8 @@ pub mod analyse;
 pub mod decode;
 pub mod detect;
 pub mod draw;
+pub mod encode;
+pub mod publish;
 pub mod query;
 pub mod source;
 #[cfg(test)]
@@ -22,11 +24,13 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),
     &Def::<draw::Draw>::new(),
+    &OffloadDef::<encode::Encode>::new(),
     &Def::<truth::Truth>::new(),
     &Def::<truth::TruthTracks>::new(),
     &Def::<track::TrackObjects>::new(),
     &Def::<analyse::VisitZones>::new(),
     &Def::<analyse::CrossLines>::new(),
     &QueryDef::<query::WindowedQuery>::new(),
+    &SinkDef::<publish::hls::Hls>::new(),
     &SinkDef::<write::jsonl::Jsonl>::new(),
 ];
