@@ -37,7 +37,8 @@ pub(super) fn units(stream: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// A sample: each unit behind its length; parameter sets stand in the record, and delimiters say nothing.
 pub(super) fn sample(stream: &[u8]) -> Bytes {
     let mut sample = Vec::with_capacity(stream.len() + 16);
-    for unit in units(stream).filter(|unit| !matches!(kind(unit), SEQUENCE_PARAMETERS | PICTURE_PARAMETERS | DELIMITER)) {
+    for unit in units(stream).filter(|unit| !matches!(kind(unit), SEQUENCE_PARAMETERS | PICTURE_PARAMETERS | DELIMITER))
+    {
         sample.extend_from_slice(&(unit.len() as u32).to_be_bytes());
         sample.extend_from_slice(unit);
     }
@@ -74,13 +75,18 @@ mod tests {
         let found: Vec<_> = units(&stream).collect();
         assert_eq!(found, [&[0x67, 1, 2][..], &[0x68, 3], &[0x65, 0, 3, 4]]);
         assert_eq!(sample(&stream)[..], [0, 0, 0, 4, 0x65, 0, 3, 4]);
-        assert_eq!(units(&[]).count() + units(&[0, 0, 1]).count() + units(&[5, 6]).count(), 0);
+        assert_eq!(
+            units(&[]).count() + units(&[0, 0, 1]).count() + units(&[5, 6]).count(),
+            0
+        );
     }
 
     #[test]
     fn a_record_has_both_parameter_sets() {
         let high = [0, 0, 1, 0x67, 100, 0, 31, 9, 0, 0, 1, 0x68, 3];
-        let whole = [1, 100, 0, 31, 0xff, 0xe1, 0, 5, 0x67, 100, 0, 31, 9, 1, 0, 2, 0x68, 3, 0xfd, 0xf8, 0xf8, 0];
+        let whole = [
+            1, 100, 0, 31, 0xff, 0xe1, 0, 5, 0x67, 100, 0, 31, 9, 1, 0, 2, 0x68, 3, 0xfd, 0xf8, 0xf8, 0,
+        ];
         assert_eq!(record(&high).unwrap()[..], whole);
         assert_eq!(record(&high[..9]), None);
         assert_eq!(record(&[0, 0, 1, 0x67, 66, 0, 0, 1, 0x68, 1]), None);

@@ -76,7 +76,13 @@ impl CameraEncoder {
         }
         let since_keyframe = at.event_time.0.saturating_sub(self.last_keyframe.0);
         let overdue = since_keyframe >= nanos(params.keyframe_every) || since_keyframe < 0;
-        self.encode(params, at, frame, step.filter(|_| !paused), paused || overdue || !was_wanted)
+        self.encode(
+            params,
+            at,
+            frame,
+            step.filter(|_| !paused),
+            paused || overdue || !was_wanted,
+        )
     }
 
     /// Whether a frame is encoded under the limit to the rate.
@@ -88,7 +94,11 @@ impl CameraEncoder {
             return false;
         }
         let next = self.due.0.saturating_add(interval);
-        self.due = EventTime(if next > now.0 { next } else { now.0.saturating_add(interval) });
+        self.due = EventTime(if next > now.0 {
+            next
+        } else {
+            now.0.saturating_add(interval)
+        });
         true
     }
 

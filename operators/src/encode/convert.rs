@@ -72,7 +72,11 @@ fn copy_planes(picture: &Picture, size: Size, frame: &mut Video) {
         let (width, height) = plane_shape(format, plane, size);
         let (from, stride) = (memory.plane(plane), memory.stride(plane));
         let own = frame.stride(plane);
-        let rows = frame.data_mut(plane).chunks_mut(own).zip(from.chunks(stride)).take(height);
+        let rows = frame
+            .data_mut(plane)
+            .chunks_mut(own)
+            .zip(from.chunks(stride))
+            .take(height);
         rows.for_each(|(to, from)| to[..width].copy_from_slice(&from[..width]));
     }
 }
@@ -113,7 +117,11 @@ impl Converter {
         if straight && layout.format == PixelFormat::Gray {
             (1..3).for_each(|plane| frame.data_mut(plane).fill(128));
         }
-        let scaled = if straight { None } else { Some(Scaled::new(&layout, size)?) };
+        let scaled = if straight {
+            None
+        } else {
+            Some(Scaled::new(&layout, size)?)
+        };
         Ok(Converter {
             layout,
             frame,
@@ -194,7 +202,10 @@ fn make_writable(frame: &mut Video) -> Result<()> {
     // SAFETY: the frame is owned and was allocated by `writable`; libav replaces its buffers where they are shared.
     let made = unsafe { ffi::av_frame_make_writable(frame.as_mut_ptr()) };
     if made < 0 {
-        return Err(OperatorError::new(format!("no memory for a picture: {}", ff::Error::from(made))));
+        return Err(OperatorError::new(format!(
+            "no memory for a picture: {}",
+            ff::Error::from(made)
+        )));
     }
     Ok(())
 }

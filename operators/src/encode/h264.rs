@@ -78,10 +78,16 @@ impl H264 {
         let codec = ff::encoder::find_by_name(NAME).ok_or_else(lacking)?;
         let size = encoded_size(layout.size, params.height);
         let failed = |error: ff::Error| {
-            let cause = format!("{NAME} does not encode pictures of {}x{}: {error}", size.width, size.height);
+            let cause = format!(
+                "{NAME} does not encode pictures of {}x{}: {error}",
+                size.width, size.height
+            );
             OperatorError::new(decode::with_complaint(cause))
         };
-        let mut context = ff::codec::Context::new_with_codec(codec).encoder().video().map_err(failed)?;
+        let mut context = ff::codec::Context::new_with_codec(codec)
+            .encoder()
+            .video()
+            .map_err(failed)?;
         context.set_width(size.width);
         context.set_height(size.height);
         context.set_format(ff::format::Pixel::YUV420P);
@@ -149,7 +155,9 @@ impl H264 {
     /// As libav reports it; the encoder is of no use after that.
     pub fn encode(&mut self, picture: &Picture, want: Want) -> Result<Vec<Encoded>> {
         let failed = |error: ff::Error| {
-            OperatorError::new(decode::with_complaint(format!("a picture could not be encoded: {error}")))
+            OperatorError::new(decode::with_complaint(format!(
+                "a picture could not be encoded: {error}"
+            )))
         };
         let frame = self.converter.convert(picture)?;
         frame.set_pts(Some(self.count));

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use flowrun_engine::packet::{CodecConfig, Packet};
 use flowrun_engine::time::EventTime;
 
-pub use super::cmaf_boxes::{chunk, codec_string, init};
+pub use super::cmaf_boxes::{Place, chunk, codec_string, init};
 
 /// Units of media time in a second.
 pub const TIMESCALE: u32 = 90_000;
@@ -116,7 +116,9 @@ impl Timeline {
         } else {
             let decode = u64::try_from(ticks(packet.decoded.saturating_sub(self.origin))).unwrap_or(0);
             let held = self.held.take().expect("a stretch goes on from a held packet");
-            let duration = u32::try_from(decode.saturating_sub(held.decode)).unwrap_or(u32::MAX).max(1);
+            let duration = u32::try_from(decode.saturating_sub(held.decode))
+                .unwrap_or(u32::MAX)
+                .max(1);
             self.last_duration = Some(duration);
             let next = held.decode + u64::from(duration);
             out.push(Step::Sample(sample(held, duration, self.origin)));

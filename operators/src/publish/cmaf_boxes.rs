@@ -4,18 +4,14 @@ use bytes::Bytes;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::packet::{Codec, CodecConfig};
 use mp4_atom::{
-    Atom, Avc1, Avcc, Dinf, Dref, DrefEntry, Encode, FourCC, Ftyp, Hdlr, Hvc1, Hvcc, Mdhd, Mdia, Mfhd, Minf, Moof, Moov,
-    Mvex, Mvhd, Stbl, Stco, Stsd, Styp, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd,
+    Atom, Avc1, Avcc, Dinf, Dref, DrefEntry, Encode, FourCC, Ftyp, Hdlr, Hvc1, Hvcc, Mdhd, Mdia, Mfhd, Minf, Moof,
+    Moov, Mvex, Mvhd, Stbl, Stco, Stsd, Styp, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, Url, Visual, Vmhd,
 };
 
 use super::cmaf::{Sample, TIMESCALE};
 
 const TRACK: u32 = 1;
-const BRANDS: [FourCC; 3] = [
-    FourCC::new(b"iso6"),
-    FourCC::new(b"cmfc"),
-    FourCC::new(b"mp41"),
-];
+const BRANDS: [FourCC; 3] = [FourCC::new(b"iso6"), FourCC::new(b"cmfc"), FourCC::new(b"mp41")];
 
 /// Flags of a sample that depends on no other, and of one that does and is no place to begin (14496-12, 8.8.3.1).
 const SYNC: u32 = 0x0200_0000;
@@ -171,7 +167,11 @@ pub fn chunk(number: u32, place: Place, samples: &[Sample]) -> Bytes {
     // Samples begin behind the header of the media data box; the size does not depend on the number.
     let offset = i32::try_from(header.len() + 8).expect("a few samples fit a box");
     fragment(offset).encode(&mut bytes).expect("a few samples fit a box");
-    bytes.extend_from_slice(&u32::try_from(payload + 8).expect("a chunk is cut far below 4 GiB").to_be_bytes());
+    bytes.extend_from_slice(
+        &u32::try_from(payload + 8)
+            .expect("a chunk is cut far below 4 GiB")
+            .to_be_bytes(),
+    );
     bytes.extend_from_slice(b"mdat");
     samples.iter().for_each(|sample| bytes.extend_from_slice(&sample.data));
     bytes.into()
@@ -200,6 +200,8 @@ fn hevc_string(mut record: &[u8]) -> Option<String> {
     );
     let flags = hvcc.general_constraint_indicator_flags;
     let length = flags.iter().rposition(|flag| *flag != 0).map_or(0, |last| last + 1);
-    flags[..length].iter().for_each(|flag| text.push_str(&format!(".{flag:X}")));
+    flags[..length]
+        .iter()
+        .for_each(|flag| text.push_str(&format!(".{flag:X}")));
     Some(text)
 }

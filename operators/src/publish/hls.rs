@@ -81,7 +81,11 @@ impl Sink for Hls {
             memory: usize::try_from(params.memory.0).unwrap_or(usize::MAX),
         };
         if setup.node.cameras.len() > 1 && !params.path.0.contains("{camera}") {
-            let cause = format!("`{}` is one path for {} cameras", params.path.0, setup.node.cameras.len());
+            let cause = format!(
+                "`{}` is one path for {} cameras",
+                params.path.0,
+                setup.node.cameras.len()
+            );
             return Err(OperatorError::new(cause).help("write it with the camera's name: hls \"/live/{camera}\""));
         }
         let clock = request_clock();
@@ -90,7 +94,10 @@ impl Sink for Hls {
             let id = CameraId(*camera as u32);
             let channel = Arc::new(Channel::new(cut, setup.demands_on_inputs(id), clock.clone()));
             let path = path_of(&params.path, &setup.names.camera(id))?;
-            setup.audience.site.mount(&path, Arc::new(HlsResource(channel.clone())))?;
+            setup
+                .audience
+                .site
+                .mount(&path, Arc::new(HlsResource(channel.clone())))?;
             channels[*camera] = Some(channel);
         }
         Ok(Hls { channels })

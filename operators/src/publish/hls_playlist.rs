@@ -33,7 +33,13 @@ pub(super) fn init_name(number: u64) -> String {
 }
 
 fn parts(text: &mut String, segment: &Segment) -> std::fmt::Result {
-    for (index, Part { duration, independent, .. }) in segment.parts.iter().enumerate() {
+    for (
+        index,
+        Part {
+            duration, independent, ..
+        },
+    ) in segment.parts.iter().enumerate()
+    {
         let (name, span) = (part_name(segment.number, index), seconds(*duration));
         write!(text, "#EXT-X-PART:DURATION={span:.5},URI=\"{name}\"")?;
         text.push_str(if *independent { ",INDEPENDENT=YES\n" } else { "\n" });
@@ -62,10 +68,17 @@ fn write_playlist(ring: &Ring, text: &mut String) -> std::fmt::Result {
     )?;
     writeln!(text, "#EXT-X-PART-INF:PART-TARGET={:.5}", seconds(longest_part))?;
     text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
-    let segments: Vec<&Segment> = ring.listed().chain(ring.open().filter(|open| !open.parts.is_empty())).collect();
+    let segments: Vec<&Segment> = ring
+        .listed()
+        .chain(ring.open().filter(|open| !open.parts.is_empty()))
+        .collect();
     let first = segments.first();
     writeln!(text, "#EXT-X-MEDIA-SEQUENCE:{}", first.map_or(0, |first| first.number))?;
-    writeln!(text, "#EXT-X-DISCONTINUITY-SEQUENCE:{}", first.map_or(0, |first| first.stretch))?;
+    writeln!(
+        text,
+        "#EXT-X-DISCONTINUITY-SEQUENCE:{}",
+        first.map_or(0, |first| first.stretch)
+    )?;
     // From the end: the parts of how much later media follow each segment.
     let mut behind: Vec<u64> = segments.iter().map(|segment| segment.duration).collect();
     let mut later = 0;
@@ -89,7 +102,12 @@ fn write_playlist(ring: &Ring, text: &mut String) -> std::fmt::Result {
             parts(text, segment)?;
         }
         if segment.whole.is_some() {
-            writeln!(text, "#EXTINF:{:.5},\n{}", seconds(segment.duration), segment_name(segment.number))?;
+            writeln!(
+                text,
+                "#EXTINF:{:.5},\n{}",
+                seconds(segment.duration),
+                segment_name(segment.number)
+            )?;
         }
     }
     match ring.expected().filter(|_| !ring.has_ended()) {

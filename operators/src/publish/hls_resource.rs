@@ -39,7 +39,11 @@ impl Resource for HlsResource {
         let channel = self.0.clone();
         Box::pin(async move {
             let mut response = answer(&channel, &request).await;
-            if request.headers.get(IF_NONE_MATCH).is_some_and(|known| response.headers().get(ETAG) == Some(known)) {
+            if request
+                .headers
+                .get(IF_NONE_MATCH)
+                .is_some_and(|known| response.headers().get(ETAG) == Some(known))
+            {
                 *response.status_mut() = StatusCode::NOT_MODIFIED;
                 *response.body_mut() = Body::Whole(Bytes::new());
             }
@@ -64,7 +68,12 @@ fn wanted(rest: &str) -> Option<Wanted> {
         "stream.mp4" => return Some(Wanted::Stream),
         _ => {}
     }
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    let number = |text: &str| {
+        text.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| text.parse().ok())
+            .flatten()
+    };
     if let Some(name) = rest.strip_prefix("init-") {
         return number(name.strip_suffix(".mp4")?).map(Wanted::Init);
     }
@@ -81,7 +90,11 @@ fn wanted(rest: &str) -> Option<Wanted> {
 /// What is asked of a blocking reload: the playlist that has this part.
 fn awaited(query: Option<&str>) -> Result<Option<Position>, ()> {
     let (mut segment, mut part) = (None, None);
-    for (name, value) in query.into_iter().flat_map(|query| query.split('&')).filter_map(|pair| pair.split_once('=')) {
+    for (name, value) in query
+        .into_iter()
+        .flat_map(|query| query.split('&'))
+        .filter_map(|pair| pair.split_once('='))
+    {
         match name {
             "_HLS_msn" => segment = Some(value.parse().map_err(|_| ())?),
             "_HLS_part" => part = Some(value.parse().map_err(|_| ())?),
@@ -130,7 +143,10 @@ async fn answer(channel: &Arc<Channel>, request: &Request) -> Response<Body> {
             };
             let coming = |state: &State| {
                 let open = state.ring.open().is_some_and(|open| open.number == at.segment);
-                let next = state.ring.newest().is_some_and(|newest| at.segment == newest.segment + 1);
+                let next = state
+                    .ring
+                    .newest()
+                    .is_some_and(|newest| at.segment == newest.segment + 1);
                 !state.ring.has_ended() && (open || (next && at.part == 0))
             };
             match wait(channel, promise(channel), part, coming).await {
@@ -174,7 +190,10 @@ async fn wait<T>(
 
 async fn playlist(channel: &Channel, query: Option<&str>) -> Response<Body> {
     let Ok(awaited) = awaited(query) else {
-        return refused(StatusCode::BAD_REQUEST, "_HLS_msn and _HLS_part are whole numbers, the second beside the first");
+        return refused(
+            StatusCode::BAD_REQUEST,
+            "_HLS_msn and _HLS_part are whole numbers, the second beside the first",
+        );
     };
     let newest = channel.lock().ring.newest();
     let longest = match (awaited, newest) {
@@ -297,7 +316,9 @@ fn gone() -> Response<Body> {
 
 fn late() -> Response<Body> {
     let mut response = refused(StatusCode::SERVICE_UNAVAILABLE, "no picture came in time");
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -312,7 +333,15 @@ mod tests {
         assert_eq!(wanted("init-7.mp4"), Some(Wanted::Init(7)));
         assert_eq!(wanted("seg-12.m4s"), Some(Wanted::Segment(12)));
         assert_eq!(wanted("seg-12.3.m4s"), part(12, 3));
-        for name in ["", "seg-.m4s", "seg-+1.m4s", "seg-1.2.3.m4s", "seg-99999999999999999999.m4s", "init-1", "../x"] {
+        for name in [
+            "",
+            "seg-.m4s",
+            "seg-+1.m4s",
+            "seg-1.2.3.m4s",
+            "seg-99999999999999999999.m4s",
+            "init-1",
+            "../x",
+        ] {
             assert_eq!(wanted(name), None, "{name}");
         }
     }

@@ -10,8 +10,7 @@ use bytes::{Bytes, BytesMut};
 use flowrun_engine::errors::Result;
 use flowrun_engine::time::EventTime;
 
-use super::cmaf::{self, Sample, Step, Stretch, TIMESCALE};
-use super::cmaf_boxes::Place;
+use super::cmaf::{self, Place, Sample, Step, Stretch, TIMESCALE};
 
 /// Frames do not come to the tick: so much over or under a wanted duration is meant.
 const SLACK: u64 = TIMESCALE as u64 / 100;
@@ -226,7 +225,11 @@ impl Ring {
         let (Some(open), Some(first)) = (&mut self.open, samples.first()) else {
             return;
         };
-        let place = if open.parts.is_empty() { Place::First } else { Place::Later };
+        let place = if open.parts.is_empty() {
+            Place::First
+        } else {
+            Place::Later
+        };
         self.chunks = self.chunks.wrapping_add(1);
         let bytes = cmaf::chunk(self.chunks, place, &samples);
         open.size += bytes.len();
@@ -245,7 +248,10 @@ impl Ring {
             return;
         };
         let mut joined = BytesMut::with_capacity(segment.size);
-        segment.parts.iter().for_each(|part| joined.extend_from_slice(&part.bytes));
+        segment
+            .parts
+            .iter()
+            .for_each(|part| joined.extend_from_slice(&part.bytes));
         let whole = joined.freeze();
         // Parts become views of the whole, which then is held once.
         let mut at = 0;
@@ -266,6 +272,9 @@ impl Ring {
 
     /// Forgets all segments; numbers go on.
     pub fn clear(&mut self) {
+        if self.whole.is_empty() && self.open.is_none() {
+            return;
+        }
         self.samples.clear();
         self.open = None;
         self.whole.clear();
@@ -317,7 +326,10 @@ impl Ring {
             part: 0,
         };
         let Some(open) = &self.open else { return Some(next) };
-        let usual = self.whole.back().map_or(self.cut.segment, |last| last.duration.max(self.cut.segment));
+        let usual = self
+            .whole
+            .back()
+            .map_or(self.cut.segment, |last| last.duration.max(self.cut.segment));
         let here = Position {
             segment: open.number,
             part: open.parts.len(),
@@ -349,7 +361,11 @@ impl Ring {
         let Some(segment) = self.segment(at.segment).filter(|segment| segment.stretch == stretch) else {
             let ahead = self.next_number.is_none_or(|next| at.segment >= next);
             let goes_on = self.current.as_ref().is_some_and(|current| current.number == stretch);
-            return if ahead && goes_on && !self.ended { Ahead::Nothing } else { Ahead::Gone };
+            return if ahead && goes_on && !self.ended {
+                Ahead::Nothing
+            } else {
+                Ahead::Gone
+            };
         };
         match segment.parts.get(at.part) {
             Some(part) => Ahead::Part(
@@ -372,7 +388,11 @@ impl Ring {
 
     /// How far a place lies behind the newest part, in units of media time.
     pub fn lag(&self, at: Position) -> u64 {
-        let newer = self.whole.iter().chain(&self.open).filter(|segment| segment.number >= at.segment);
+        let newer = self
+            .whole
+            .iter()
+            .chain(&self.open)
+            .filter(|segment| segment.number >= at.segment);
         let parts = newer.flat_map(|segment| {
             let skipped = if segment.number == at.segment { at.part } else { 0 };
             segment.parts.iter().skip(skipped)

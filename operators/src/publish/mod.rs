@@ -8,3 +8,5 @@ mod hls_clock;
 mod hls_playlist;
 mod hls_resource;
 mod hls_ring;
+#[cfg(test)]
+mod tests;
