@@ -32,6 +32,7 @@ const IMPORTERS: [(&str, &[&str]); 9] = [
         "ffmpeg_next",
         &[
             "operators/src/decode/",
+            "operators/src/encode/",
             "operators/src/source/",
             "operators/src/detect/tests/",
         ],
@@ -41,10 +42,12 @@ const IMPORTERS: [(&str, &[&str]); 9] = [
 ];
 
 /// Where `unsafe` may stand: wrappers of libraries written in C, and benches that ask the system what a run cost.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 8] = [
     "engine/src/device/",
     "engine/src/infer/",
     "operators/src/decode/",
+    "operators/src/encode/convert.rs",
+    "operators/src/encode/h264.rs",
     "operators/src/source/demux.rs",
     "operators/src/detect/tests/golden.rs",
     "benches/",

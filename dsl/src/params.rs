@@ -147,6 +147,8 @@ pub enum RefKind {
     Zone,
     /// A directed line of a `zones` block.
     Line,
+    /// Either: anything of a `zones` block.
+    Shape,
     /// A `model`.
     Model,
     /// A camera.
@@ -172,6 +174,8 @@ referents! {
     Zone
     /// Marks a reference to a directed line.
     Line
+    /// Marks a reference to a polygon or a directed line.
+    Shape
     /// Marks a reference to a model.
     Model
     /// Marks a reference to a camera.

@@ -73,6 +73,8 @@ pub struct PortSpec {
     pub name: String,
     /// What it takes.
     pub rows: PortRows,
+    /// Whether the operator works only when something feeds it; the first always is required.
+    pub required: bool,
 }
 
 /// Where an operator may stand.

@@ -3,6 +3,8 @@
 pub mod analyse;
 pub mod decode;
 pub mod detect;
+pub mod draw;
+pub mod encode;
 pub mod publish;
 pub mod query;
 pub mod source;
@@ -10,6 +12,7 @@ pub mod source;
 mod testing;
 pub mod track;
 pub mod truth;
+mod utc;
 pub mod write;
 
 use flowrun_engine::registry::{Def, OffloadDef, OperatorDef, QueryDef, SinkDef, SourceDef};
@@ -20,12 +23,15 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::rows::RowsSource>::new(),
     &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),
+    &Def::<draw::Draw>::new(),
+    &OffloadDef::<encode::Encode>::new(),
     &Def::<truth::Truth>::new(),
     &Def::<truth::TruthTracks>::new(),
     &Def::<track::TrackObjects>::new(),
     &Def::<analyse::VisitZones>::new(),
     &Def::<analyse::CrossLines>::new(),
     &QueryDef::<query::WindowedQuery>::new(),
+    &SinkDef::<publish::hls::Hls>::new(),
     &SinkDef::<write::jsonl::Jsonl>::new(),
     &SinkDef::<publish::sse::Sse>::new(),
 ];

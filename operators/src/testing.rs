@@ -1,5 +1,7 @@
 //! What tests of several operators share.
 
+pub(crate) mod video;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -63,7 +63,8 @@ fn summary(spec: &OperatorSpec) -> &str {
 fn describe(spec: &OperatorSpec, registry: &Registry) {
     println!("{} ({})\n\n{}\n", spec.kind, role(spec.role), spec.params.doc);
     for port in &spec.inputs {
-        println!("  reads {:<10} {}", port.name, rows(&port.rows));
+        let optional = if port.required { "" } else { ", optional" };
+        println!("  reads {:<10} {}{optional}", port.name, rows(&port.rows));
     }
     if let Some(output) = &spec.output {
         println!("  gives {}", output.name());
@@ -129,6 +130,7 @@ fn type_name(ty: &ParamType) -> String {
         ParamType::Secret => "env.NAME".into(),
         ParamType::Ref(RefKind::Zone) => "zone".into(),
         ParamType::Ref(RefKind::Line) => "line".into(),
+        ParamType::Ref(RefKind::Shape) => "zone or line".into(),
         ParamType::Ref(RefKind::Model) => "model".into(),
         ParamType::Ref(RefKind::Camera) => "camera".into(),
         ParamType::List(item) => format!("list of {}", type_name(item)),

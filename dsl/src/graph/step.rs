@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         for (index, port) in spec.inputs.iter().enumerate().skip(1) {
             match self.name_property(node, &port.name) {
                 Some(reference) => ports.push((index, reference)),
-                None if node.prop(&port.name).is_some() => {}
+                None if node.prop(&port.name).is_some() || !port.required => {}
                 None => self.report(
                     Diagnostic::error(code::NO_INPUT, format!("`{}` needs `{}`", node.name.value, port.name))
                         .label(node.span, "one of its inputs is missing")

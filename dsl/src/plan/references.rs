@@ -28,6 +28,33 @@ pub struct Declared<'d, 'a> {
     pub zones: Zones<'d>,
 }
 
+/// What of a `zones` block a parameter takes.
+#[derive(Clone, Copy)]
+enum ZoneKind {
+    Polygon,
+    Line,
+    Any,
+}
+
+impl ZoneKind {
+    fn fits(self, shape: &Shape) -> bool {
+        match self {
+            ZoneKind::Polygon => matches!(shape, Shape::Polygon(_)),
+            ZoneKind::Line => matches!(shape, Shape::Line { .. }),
+            ZoneKind::Any => true,
+        }
+    }
+
+    /// The word for it, the plural, and what else a name may turn out to be.
+    fn words(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            ZoneKind::Polygon => ("polygon", "polygons", "line"),
+            ZoneKind::Line => ("line", "lines", "polygon"),
+            ZoneKind::Any => ("polygon or line", "polygons and lines", "shape"),
+        }
+    }
+}
+
 /// A node's parameters and the cameras for which they hold.
 pub struct Scope<'s> {
     /// The node's name.
@@ -51,11 +78,8 @@ impl<'z> Zones<'z> {
         Zones { plans, by_name }
     }
 
-    fn names(&self, lines: bool) -> Vec<&str> {
-        let of_kind = self
-            .plans
-            .iter()
-            .filter(|zone| matches!(zone.shape, Shape::Line { .. }) == lines);
+    fn names(&self, kind: ZoneKind) -> Vec<&str> {
+        let of_kind = self.plans.iter().filter(|zone| kind.fits(&zone.shape));
         of_kind
             .map(|zone| zone.name.as_str())
             .collect::<BTreeSet<_>>()
@@ -78,8 +102,9 @@ pub fn check(reader: &mut Reader, declared: &Declared, schema: &ParamsSchema, sc
                 RefKind::Camera => must_be(reader, declared.names, text, span, "camera", |thing| {
                     matches!(thing, Thing::Camera(_))
                 }),
-                RefKind::Zone => zone(reader, declared, text, span, false, scope),
-                RefKind::Line => zone(reader, declared, text, span, true, scope),
+                RefKind::Zone => zone(reader, declared, text, span, ZoneKind::Polygon, scope),
+                RefKind::Line => zone(reader, declared, text, span, ZoneKind::Line, scope),
+                RefKind::Shape => zone(reader, declared, text, span, ZoneKind::Any, scope),
             }
         }
     }
@@ -129,18 +154,18 @@ fn must_be(reader: &mut Reader, names: &Names, text: &str, span: Span, what: &st
     );
 }
 
-fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, line: bool, scope: &Scope) {
+fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, kind: ZoneKind, scope: &Scope) {
     let Declared { graph, zones, .. } = declared;
-    let (what, other) = if line { ("line", "polygon") } else { ("polygon", "line") };
+    let (what, whats, other) = kind.words();
     let known = zones.by_name.get(text).map(Vec::as_slice).unwrap_or_default();
     let of_kind: Vec<&ZonePlan> = known
         .iter()
         .map(|index| &zones.plans[*index])
-        .filter(|zone| matches!(zone.shape, Shape::Line { .. }) == line)
+        .filter(|zone| kind.fits(&zone.shape))
         .collect();
     if of_kind.is_empty() {
         let help = if known.is_empty() {
-            suggest::help(text, &format!("{what}s"), reader.words(|| zones.names(line)))
+            suggest::help(text, whats, reader.words(|| zones.names(kind)))
                 .or_else(|| Some("declare it in a `zones` block".into()))
         } else {
             Some(format!("it is a {other}"))

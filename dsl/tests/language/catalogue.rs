@@ -181,6 +181,7 @@ fn port(name: &str, rows: PortRows) -> PortSpec {
     PortSpec {
         name: name.into(),
         rows,
+        required: true,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::batch::{Answer, Batch};
 use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::errors::Result;
-use crate::operator::BatchPolicy;
+use crate::operator::{BatchPolicy, LaneChoice};
 use crate::registry::{ErasedJob, ErasedOffload};
 use crate::rows::At;
 use crate::run::context::Context;
@@ -61,6 +61,8 @@ struct Queue {
     closed: bool,
 }
 
+/// Jobs that wait for one lane, or for any of several.
+#[derive(Default)]
 struct Shared {
     queue: Mutex<Queue>,
     arrived: Condvar,
@@ -102,7 +104,8 @@ impl Shared {
 
 /// The threads of one offloaded node, shared by all workers.
 pub struct OffloadPool {
-    shared: Arc<Shared>,
+    /// One that all lanes take from, or one a lane.
+    queues: Vec<Arc<Shared>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -113,17 +116,18 @@ impl OffloadPool {
     /// When a lane's scratch memory cannot be had.
     pub fn start(offload: &Arc<dyn ErasedOffload>, name: &str) -> Result<Self> {
         let policy = offload.policy();
-        let shared = Arc::new(Shared {
-            queue: Mutex::default(),
-            arrived: Condvar::new(),
-        });
+        let lanes = policy.lanes.max(1);
+        let queues = match offload.lane_choice() {
+            LaneChoice::Any => 1,
+            LaneChoice::ByCamera => lanes,
+        };
         let mut pool = OffloadPool {
-            shared: shared.clone(),
+            queues: (0..queues).map(|_| Arc::default()).collect(),
             threads: Vec::new(),
         };
-        for index in 0..policy.lanes.max(1) {
+        for index in 0..lanes {
             let mut lane = offload.clone().lane()?;
-            let (shared, offload) = (shared.clone(), offload.clone());
+            let (shared, offload) = (pool.queues[index % queues].clone(), offload.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("{name}#{index}"))
                 .spawn(move || {
@@ -143,8 +147,10 @@ impl OffloadPool {
 
 impl Drop for OffloadPool {
     fn drop(&mut self) {
-        self.shared.lock().closed = true;
-        self.shared.arrived.notify_all();
+        for queue in &self.queues {
+            queue.lock().closed = true;
+            queue.arrived.notify_all();
+        }
         for thread in self.threads.drain(..) {
             // A lane catches its panics; one that escaped has nothing left to clean up.
             let _ = thread.join();
@@ -212,6 +218,7 @@ pub fn render<'scope>(
     let (context, pool, kind) = (context.clone(), pool.clone(), offload.output());
     let failures = Failures::of(&context, node, errors_wanted);
     let mut cameras: Vec<OutOfHouse> = (0..context.plan.cameras.len()).map(|_| OutOfHouse::default()).collect();
+    let mut tickets: Vec<Vec<Ticket>> = pool.queues.iter().map(|_| Vec::new()).collect();
     builder.build(move |_| {
         move |_| {
             let metrics = context.metrics.node(node);
@@ -224,8 +231,8 @@ pub fn render<'scope>(
                 };
                 let queued = Instant::now();
                 metrics.queue.fetch_add(answers.len() as i64, Ordering::Relaxed);
-                let mut queue = pool.shared.lock();
                 for answer in answers.drain(..) {
+                    let lane = answer.at.camera.0 as usize % tickets.len();
                     let camera = &mut cameras[answer.at.camera.0 as usize];
                     let sequence = camera.first + camera.frames.len() as u64;
                     camera.frames.push_back(Pending {
@@ -241,15 +248,19 @@ pub fn render<'scope>(
                         inputs: vec![answer.batch],
                         result: None,
                     };
-                    queue.waiting.push_back(Ticket {
+                    tickets[lane].push(Ticket {
                         job,
                         sequence,
                         queued,
                         back: back.clone(),
                     });
                 }
-                drop(queue);
-                pool.shared.arrived.notify_all();
+                for (queue, tickets) in pool.queues.iter().zip(&mut tickets) {
+                    if !tickets.is_empty() {
+                        queue.lock().waiting.extend(tickets.drain(..));
+                        queue.arrived.notify_all();
+                    }
+                }
             });
             let done = std::mem::take(&mut *back.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
             let mut touched = Vec::with_capacity(done.len());

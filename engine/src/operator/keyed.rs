@@ -20,6 +20,8 @@ pub trait Operator: Sized + Send + 'static {
     const KIND: &'static str;
     /// Names of the ports, in the order of `Input`; the first is fed by the line above.
     const PORTS: &'static [&'static str] = &["rows"];
+    /// Those of them that a graph may leave unfed: then they are empty on every frame. Never the first.
+    const OPTIONAL_PORTS: &'static [&'static str] = &[];
     /// The parameters.
     type Params: Params;
     /// What it reads: a row type or a tuple of them.

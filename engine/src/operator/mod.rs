@@ -18,7 +18,7 @@ mod sink;
 mod source;
 
 pub use keyed::{Operator, Output, State};
-pub use offload::{BatchPolicy, Job, Offload};
+pub use offload::{BatchPolicy, Job, LaneChoice, Offload};
 pub use query::{Datum, Query, TotalFloat, Window};
 pub use setup::{LineShape, NodeSetup, PerCamera, PolygonShape, Setup};
 pub use sink::{Sink, SinkOrder, SinkWants, SinkWriter};

@@ -20,6 +20,16 @@ pub struct BatchPolicy {
     pub deadline: Duration,
 }
 
+/// Which lane takes a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaneChoice {
+    /// Whichever is free: a lane keeps nothing from frame to frame but scratch memory.
+    Any,
+    /// Each camera has a lane, which gets all its frames in order: a lane may keep what belongs to a camera. A lane that
+    /// panics is replaced, and what it kept is lost.
+    ByCamera,
+}
+
 /// One frame to answer.
 pub struct Job<I: Input, O> {
     /// Which frame of which camera.
@@ -30,7 +40,8 @@ pub struct Job<I: Input, O> {
     pub result: Option<Result<Vec<O>>>,
 }
 
-/// An operator without memory between frames that works on batches over all cameras.
+/// An operator on threads of its own that works on batches over all cameras, without memory between frames unless it
+/// asks for a lane by camera ([`LaneChoice::ByCamera`]).
 /// Results may come in any order: the engine puts them back into each camera's.
 pub trait Offload: Sized + Send + Sync + 'static {
     /// The node's name in a graph.
@@ -41,8 +52,10 @@ pub trait Offload: Sized + Send + Sync + 'static {
     type Input: Input<Held: Send>;
     /// What it emits.
     type Output: RowType;
-    /// What one thread keeps from batch to batch: scratch memory.
+    /// What one thread keeps from batch to batch: scratch memory, and with [`LaneChoice::ByCamera`] its cameras' state.
     type Lane: Send;
+    /// Which lane takes a frame.
+    const LANE: LaneChoice = LaneChoice::Any;
 
     /// Builds the one instance that all lanes share: opens devices, loads models.
     ///

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use flowrun_dsl::params::Params;
 use flowrun_dsl::plan::{CameraPlan, NodePlan};
-use flowrun_dsl::port::RowKind;
+use flowrun_dsl::port::{PortRows, RowKind};
 use flowrun_dsl::schema::Schema;
 
 use crate::batch::{Answer, Batch, Input, RowType};
 use crate::errors::{OperatorError, Result};
 use crate::operator::{
-    BatchPolicy, Datum, Job, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkOrder,
-    SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
+    BatchPolicy, Datum, Job, LaneChoice, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink,
+    SinkOrder, SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
 };
 use crate::rows::{At, CameraId};
 use crate::run::context::Context;
@@ -53,7 +53,32 @@ struct KeyedNode<O: Operator> {
     params: PerCamera<O::Params>,
 }
 
-struct KeyedInstance<O>(O);
+struct KeyedInstance<O> {
+    operator: O,
+    ports: Arc<[PortFeed]>,
+}
+
+/// What a port holds on a frame.
+enum PortFeed {
+    /// The batch of this input of the node.
+    Input(usize),
+    /// Nothing feeds it.
+    Empty(Batch),
+}
+
+/// The feeds of all ports, for a node that may leave some unfed.
+fn feeds<O: Operator>(node: &NodePlan) -> Arc<[PortFeed]> {
+    let ports = O::Input::ports().into_iter().enumerate();
+    let feed = |(index, rows): (usize, PortRows)| {
+        let name = O::PORTS.get(index).copied().unwrap_or_default();
+        let input = node.inputs.iter().position(|input| input.port == name);
+        match (input, rows) {
+            (None, PortRows::Only(kind)) if O::OPTIONAL_PORTS.contains(&name) => PortFeed::Empty(Batch::empty(&kind)),
+            (input, _) => PortFeed::Input(input.unwrap_or(index)),
+        }
+    };
+    ports.map(feed).collect()
+}
 
 impl<O: Operator> Keyed for KeyedNode<O> {
     fn instance(&self, camera: CameraId) -> Result<Box<dyn Instance>> {
@@ -61,10 +86,10 @@ impl<O: Operator> Keyed for KeyedNode<O> {
             node: self.context.setup(&self.node),
             camera,
         };
-        Ok(Box::new(KeyedInstance(O::new(
-            self.params.get(camera).clone(),
-            &setup,
-        )?)))
+        Ok(Box::new(KeyedInstance {
+            operator: O::new(self.params.get(camera).clone(), &setup)?,
+            ports: feeds::<O>(&self.node),
+        }))
     }
     fn output(&self) -> RowKind {
         O::Output::kind()
@@ -73,9 +98,19 @@ impl<O: Operator> Keyed for KeyedNode<O> {
 
 impl<O: Operator> Instance for KeyedInstance<O> {
     fn process(&mut self, at: &At, inputs: &[Batch]) -> Result<Batch> {
-        let held = O::Input::hold(inputs).ok_or_else(wrong_rows)?;
+        let held = if self.ports.len() == inputs.len() {
+            O::Input::hold(inputs)
+        } else {
+            let of = |feed: &PortFeed| match feed {
+                PortFeed::Input(index) => inputs.get(*index).cloned(),
+                PortFeed::Empty(batch) => Some(batch.clone()),
+            };
+            let batches: Option<Vec<Batch>> = self.ports.iter().map(of).collect();
+            batches.and_then(|batches| O::Input::hold(&batches))
+        };
+        let held = held.ok_or_else(wrong_rows)?;
         let mut out = Output::default();
-        self.0.process(at, O::Input::view(&held), &mut out)?;
+        self.operator.process(at, O::Input::view(&held), &mut out)?;
         Ok(O::Output::into_batch(out.into_rows()))
     }
 }
@@ -115,6 +150,8 @@ pub struct ErasedJob {
 pub trait ErasedOffload: Send + Sync {
     /// How jobs are gathered.
     fn policy(&self) -> BatchPolicy;
+    /// See [`Offload::LANE`].
+    fn lane_choice(&self) -> LaneChoice;
     /// A lane: a function over batches with scratch memory of its own.
     ///
     /// # Errors
@@ -129,6 +166,9 @@ struct OffloadNode<O>(O);
 impl<O: Offload> ErasedOffload for OffloadNode<O> {
     fn policy(&self) -> BatchPolicy {
         self.0.policy()
+    }
+    fn lane_choice(&self) -> LaneChoice {
+        O::LANE
     }
     fn lane(self: Arc<Self>) -> Result<Box<dyn FnMut(&mut [ErasedJob]) + Send>> {
         let mut lane = self.0.lane()?;

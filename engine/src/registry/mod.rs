@@ -93,7 +93,7 @@ fn spec<P: Params>(kind: &str, role: Role, inputs: Vec<PortSpec>, output: Option
     }
 }
 
-fn ports<I: Input>(names: &[&str]) -> Vec<PortSpec> {
+fn ports<I: Input>(names: &[&str], optional: &[&str]) -> Vec<PortSpec> {
     let rows = I::ports();
     let name = |index: usize| {
         names
@@ -103,6 +103,7 @@ fn ports<I: Input>(names: &[&str]) -> Vec<PortSpec> {
     rows.into_iter()
         .enumerate()
         .map(|(index, rows)| PortSpec {
+            required: !optional.contains(&name(index).as_str()),
             name: name(index),
             rows,
         })
@@ -122,7 +123,7 @@ impl<O: Operator> OperatorDef for Def<O> {
         spec::<O::Params>(
             O::KIND,
             Role::Operator,
-            ports::<O::Input>(O::PORTS),
+            ports::<O::Input>(O::PORTS, O::OPTIONAL_PORTS),
             Some(O::Output::kind()),
         )
     }
@@ -139,7 +140,7 @@ impl<O: Offload> OperatorDef for OffloadDef<O> {
         spec::<O::Params>(
             O::KIND,
             Role::Operator,
-            ports::<O::Input>(&["rows"]),
+            ports::<O::Input>(&["rows"], &[]),
             Some(O::Output::kind()),
         )
     }
@@ -156,6 +157,7 @@ impl<Q: Query> OperatorDef for QueryDef<Q> {
         let input = PortSpec {
             name: "rows".into(),
             rows: PortRows::AnyRows,
+            required: true,
         };
         spec::<Q::Params>(Q::KIND, Role::Query, vec![input], None)
     }
@@ -172,6 +174,7 @@ impl<S: Sink> OperatorDef for SinkDef<S> {
         let input = PortSpec {
             name: "rows".into(),
             rows: S::takes(),
+            required: true,
         };
         spec::<S::Params>(S::KIND, S::ROLE, vec![input], None)
     }
