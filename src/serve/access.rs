@@ -12,6 +12,7 @@ use http::uri::Authority;
 use http::{Method, StatusCode};
 
 use crate::serve::settings::{Settings, Token};
+use crate::serve::socket;
 
 /// Why somebody is turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,7 +188,8 @@ impl Access {
                 "use the server's own page, or a program that is no browser",
             )
         };
-        if looks(&request.method) {
+        // A socket is opened by a GET, and a browser lets any page open one.
+        if looks(&request.method) && !socket::is_asked_for(&request.headers) {
             // A link may lead here; a picture, a script or a request of another site's page may not.
             let mode = request.headers.get("sec-fetch-mode").map(|value| value.as_bytes());
             if site == Some(b"cross-site") && mode != Some(b"navigate") {
@@ -196,7 +198,7 @@ impl Access {
             return Ok(());
         }
         if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
-            return Err(elsewhere("a page of another origin asks for a change"));
+            return Err(elsewhere("a page of another origin asks for this"));
         }
         let same = |origin: &str| {
             let bare = origin
@@ -208,7 +210,7 @@ impl Access {
         match only(&request.headers, &header::ORIGIN) {
             Some(origin) if same(origin) => Ok(()),
             None if !given => Ok(()),
-            _ => Err(elsewhere("a page of another origin asks for a change")),
+            _ => Err(elsewhere("a page of another origin asks for this")),
         }
     }
 

@@ -26,10 +26,10 @@ use crate::serve::metrics::{self, Own};
 use crate::serve::rates::{self, Now, Rates};
 use crate::serve::settings::{GraphText, Limits, Settings, Token};
 use crate::serve::status::{self, Status};
-use crate::serve::{openapi, page};
+use crate::serve::{openapi, page, socket};
 
 /// Everything the server itself answers, as the OpenAPI document has it. What a graph publishes comes beside these.
-pub const ROUTES: [(&str, &str); 9] = [
+pub const ROUTES: [(&str, &str); 10] = [
     ("get", "/"),
     ("get", "/assets/{name}"),
     ("get", "/healthz"),
@@ -37,6 +37,7 @@ pub const ROUTES: [(&str, &str); 9] = [
     ("get", "/metrics"),
     ("get", "/api/status"),
     ("get", "/api/graph"),
+    ("get", "/api/graph.svg"),
     ("post", "/api/stop"),
     ("get", "/openapi.json"),
 ];
@@ -253,6 +254,7 @@ fn router(known: Arc<Known>) -> Router {
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
         .route("/api/graph", get(graph))
+        .route("/api/graph.svg", get(drawing))
         .route("/api/stop", post(stop))
         .route("/openapi.json", get(document))
         .method_not_allowed_fallback(|| async {
@@ -314,6 +316,16 @@ async fn graph(State(known): State<Arc<Known>>) -> Response<Body> {
     response
 }
 
+async fn drawing(State(known): State<Arc<Known>>) -> Response<Body> {
+    match known.run() {
+        Some(context) => {
+            let headers = [(header::CONTENT_TYPE, "image/svg+xml")];
+            (headers, flowrun_dsl::plan::draw(&context.plan)).into_response()
+        }
+        None => refusal(StatusCode::SERVICE_UNAVAILABLE, "the run is being prepared", None),
+    }
+}
+
 async fn document(State(known): State<Arc<Known>>) -> Response<Body> {
     json(StatusCode::OK, &openapi::document(known.run()))
 }
@@ -345,7 +357,11 @@ async fn published(State(known): State<Arc<Known>>, request: Request<Body>) -> R
         query: request.uri().query().map(str::to_owned),
         headers: request.headers().clone(),
     };
-    let (parts, body) = resource.get(asked).await.into_parts();
+    let answer = resource.get(asked).await;
+    if method == Method::GET && socket::is_asked_for(request.headers()) {
+        return socket::answer(request.into_parts().0, answer).await;
+    }
+    let (parts, body) = answer.into_parts();
     let body = match body {
         _ if head => Body::empty(),
         site::Body::Whole(bytes) => Body::from(bytes),

@@ -88,6 +88,12 @@ pub struct Connections {
     by_address: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
+/// Held by whoever uses a connection beyond its requests: it counts until the last holder is gone.
+#[derive(Clone)]
+pub struct Held {
+    _place: Arc<Place>,
+}
+
 /// One connection's place among them.
 struct Place {
     connections: Connections,
@@ -180,9 +186,14 @@ async fn attend(stream: TcpStream, place: Place, app: Arc<App>, mut closing: wat
     // Small events must not wait for more to be sent with them.
     let _ = stream.set_nodelay(true);
     let limits = app.limits;
+    let held = Held {
+        _place: Arc::new(place),
+    };
+    let lent = held.clone();
     let io = TokioIo::new(Stalling::new(stream, limits.stall));
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let app = app.clone();
+        request.extensions_mut().insert(lent.clone());
         async move { Ok::<_, Infallible>(app.answer(request.map(axum::body::Body::new)).await) }
     });
     let connection = http1::Builder::new()
@@ -191,7 +202,8 @@ async fn attend(stream: TcpStream, place: Place, app: Arc<App>, mut closing: wat
         .max_headers(limits.headers)
         .max_buf_size(limits.head_bytes)
         .half_close(false)
-        .serve_connection(io, service);
+        .serve_connection(io, service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut told = false;
     loop {
@@ -204,7 +216,7 @@ async fn attend(stream: TcpStream, place: Place, app: Arc<App>, mut closing: wat
             }
         }
     }
-    drop(place);
+    drop(held);
 }
 
 #[cfg(test)]

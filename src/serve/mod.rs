@@ -17,6 +17,7 @@ mod page;
 mod process;
 mod rates;
 pub mod settings;
+mod socket;
 mod stall;
 mod status;
 

@@ -10,6 +10,7 @@ const DOCUMENT: &str = include_str!("openapi.json");
 fn media(kind: &str) -> &'static str {
     match kind {
         "sse" => "text/event-stream",
+        "hls" => "application/vnd.apple.mpegurl",
         _ => "application/octet-stream",
     }
 }

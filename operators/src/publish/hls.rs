@@ -13,6 +13,7 @@ use flowrun_engine::batch::{Answer, Batch};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWants, SinkWriter};
 use flowrun_engine::rows::CameraId;
+use flowrun_engine::site::About;
 
 use super::cmaf::TIMESCALE;
 use super::hls_channel::Channel;
@@ -93,11 +94,20 @@ impl Sink for Hls {
         for camera in &setup.node.cameras {
             let id = CameraId(*camera as u32);
             let channel = Arc::new(Channel::new(cut, setup.demands_on_inputs(id), clock.clone()));
+            let about = About {
+                node: Some(setup.node.name.clone()),
+                camera: Some(setup.names.camera(id).to_string()),
+                rows: Some(RowKind::Packet.name().to_owned()),
+                event: None,
+            };
             let path = path_of(&params.path, &setup.names.camera(id))?;
-            setup
-                .audience
-                .site
-                .mount(&path, Arc::new(HlsResource(channel.clone())))?;
+            setup.audience.site.mount(
+                &path,
+                Arc::new(HlsResource {
+                    channel: channel.clone(),
+                    about,
+                }),
+            )?;
             channels[*camera] = Some(channel);
         }
         Ok(Hls { channels })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use flowrun_engine::site::{Answering, Body, Request, Resource};
+use flowrun_engine::site::{About, Answering, Body, Request, Resource};
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
@@ -29,14 +29,20 @@ const LASTING: &str = "max-age=600, immutable";
 const ORIGIN: HeaderName = HeaderName::from_static("flowrun-origin-ns");
 
 /// One camera's HLS.
-pub(super) struct HlsResource(pub Arc<Channel>);
+pub(super) struct HlsResource {
+    pub channel: Arc<Channel>,
+    pub about: About,
+}
 
 impl Resource for HlsResource {
     fn kind(&self) -> &'static str {
         "hls"
     }
+    fn about(&self) -> About {
+        self.about.clone()
+    }
     fn get(&self, request: Request) -> Answering {
-        let channel = self.0.clone();
+        let channel = self.channel.clone();
         Box::pin(async move {
             let mut response = answer(&channel, &request).await;
             if request

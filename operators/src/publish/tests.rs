@@ -9,7 +9,7 @@ use flowrun_dsl::value::Value;
 use flowrun_engine::demand::Demand;
 use flowrun_engine::packet::{Codec, CodecConfig, Packet};
 use flowrun_engine::rows::Size;
-use flowrun_engine::site::{Body, Request, Resource};
+use flowrun_engine::site::{About, Body, Request, Resource};
 use futures_util::StreamExt;
 use http::{HeaderMap, Response, StatusCode};
 use mp4_atom::{Any, ReadFrom};
@@ -69,7 +69,9 @@ impl Live {
             query: query.map(Into::into),
             headers,
         };
-        HlsResource(self.channel.clone()).get(request).await
+        let about = About::default();
+        let channel = self.channel.clone();
+        HlsResource { channel, about }.get(request).await
     }
 
     async fn bytes(&self, path: &str) -> Bytes {

@@ -12,18 +12,23 @@ pub struct Asset {
     pub bytes: &'static [u8],
 }
 
-const ASSETS: [Asset; 2] = [
-    Asset {
-        name: "index.html",
-        media: "text/html; charset=utf-8",
-        bytes: include_bytes!("index.html"),
-    },
-    Asset {
-        name: "style.css",
-        media: "text/css; charset=utf-8",
-        bytes: include_bytes!("style.css"),
-    },
-];
+macro_rules! assets {
+    ($($name:literal $media:expr;)*) => { [$(Asset { name: $name, media: $media, bytes: include_bytes!($name) }),*] };
+}
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const ASSETS: [Asset; 9] = assets! {
+    "app.js" SCRIPT;
+    "counts.js" SCRIPT;
+    "graph.js" SCRIPT;
+    "icon.svg" "image/svg+xml";
+    "index.html" "text/html; charset=utf-8";
+    "overlay.js" SCRIPT;
+    "picture.js" SCRIPT;
+    "player.js" SCRIPT;
+    "style.css" "text/css; charset=utf-8";
+};
 
 /// The file of this name.
 pub fn find(name: &str) -> Option<&'static Asset> {
