@@ -4,6 +4,8 @@
 const KEPT_MS = 30000;
 /** A picture shows the boxes of its own frame, or of one not further away than this. */
 const NEAR_MS = 250;
+/** CSS pixels of height from which on a box has a label. */
+const LABELLED_FROM = 22;
 const colours = ["#ff5252", "#40c4ff", "#69f0ae", "#ffd740", "#e040fb", "#ff9100", "#18ffff", "#b2ff59"];
 
 export class Overlay {
@@ -59,6 +61,8 @@ export class Overlay {
       const colour = colours[(row.track ?? 0) % colours.length];
       context.strokeStyle = colour;
       context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+      // A label larger than its box hides more than it tells.
+      if (y2 - y1 < LABELLED_FROM * scale) continue;
       const label = row.track === undefined ? row.class : `${row.class} ${row.track}`;
       const wide = context.measureText(label).width + 6 * scale;
       const base = Math.max(y1, 15 * scale);
