@@ -1,39 +1,31 @@
 //! Engine time, and how media time becomes event time (law 1).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::{EventTime, Tick, nanos, tick_of};
 
-/// A run's clock. Only the engine reads it; operators see event time alone.
-#[derive(Debug)]
-pub struct Clock {
+/// The wall's time at the run's start, carried on by the monotone clock: steps of the machine's clock during a run
+/// do not reach event times. Clones are the same clock. Beside the engine only sources that hear live cameras read it.
+#[derive(Clone, Debug, Default)]
+pub struct WallClock {
     /// When the run began, by the monotone clock and on the wall.
-    began: OnceLock<(Instant, EventTime)>,
-    offline: bool,
+    began: Arc<OnceLock<(Instant, EventTime)>>,
 }
 
-impl Clock {
-    /// A clock whose ticks are engine time; the run's start on the wall anchors media time.
-    pub fn live() -> Self {
-        Clock {
-            began: OnceLock::new(),
-            offline: false,
-        }
+impl WallClock {
+    /// The event time of something that happens now.
+    pub fn now(&self) -> EventTime {
+        self.at(Instant::now())
     }
 
-    /// A clock whose ticks are media time: every source is finite and runs as fast as it is answered, and
-    /// the same input gives the same ticks on any machine.
-    pub fn offline() -> Self {
-        Clock {
-            began: OnceLock::new(),
-            offline: true,
+    /// The event time of a moment by the monotone clock.
+    pub fn at(&self, moment: Instant) -> EventTime {
+        let (began, wall) = self.origin();
+        match moment.checked_duration_since(*began) {
+            Some(since) => wall.plus(since),
+            None => wall.minus(began.duration_since(moment)),
         }
-    }
-
-    /// Starts it.
-    pub fn begin(&self) {
-        self.origin();
     }
 
     #[allow(clippy::disallowed_methods, reason = "the one place that asks what time it is")]
@@ -43,6 +35,34 @@ impl Clock {
             (Instant::now(), EventTime(wall))
         })
     }
+}
+
+/// A run's clock. Only the engine reads it; operators see event time alone.
+#[derive(Debug)]
+pub struct Clock {
+    wall: WallClock,
+    offline: bool,
+}
+
+impl Clock {
+    /// A clock whose ticks are engine time; the run's start on the wall anchors media time.
+    pub fn live(wall: WallClock) -> Self {
+        Clock { wall, offline: false }
+    }
+
+    /// A clock whose ticks are media time: every source is finite and runs as fast as it is answered, and
+    /// the same input gives the same ticks on any machine.
+    pub fn offline() -> Self {
+        Clock {
+            wall: WallClock::default(),
+            offline: true,
+        }
+    }
+
+    /// Starts it.
+    pub fn begin(&self) {
+        self.wall.origin();
+    }
 
     /// Whether the run lives in its media's time.
     pub fn is_offline(&self) -> bool {
@@ -51,7 +71,7 @@ impl Clock {
 
     /// Time since the run began.
     pub fn elapsed(&self) -> Duration {
-        self.origin().0.elapsed()
+        self.wall.origin().0.elapsed()
     }
 
     /// Microseconds since the run began.
@@ -75,6 +95,6 @@ impl Clock {
         if self.offline {
             return EventTime(media_time);
         }
-        EventTime(self.origin().1.0.saturating_add(media_time.saturating_sub(first)))
+        EventTime(self.wall.origin().1.0.saturating_add(media_time.saturating_sub(first)))
     }
 }
