@@ -1,0 +1,1 @@
+//! What real cameras say to DESCRIBE, SETUP and PLAY, as it was recorded.
