@@ -1,7 +1,7 @@
 //! Cameras that go away, fall silent or are not there.
 
 use crate::probe::{Seen, Watched, assert_sound};
-use crate::server::{PASSWORD, Server, USER};
+use crate::server::{Server, USER};
 
 #[test]
 fn a_wrong_password_is_told_once() {

@@ -49,8 +49,12 @@ def caps(size):
 
 
 TUNE = {
-    "h264": f"x264enc speed-preset=ultrafast threads=1 key-int-max={options.fps} bitrate=200 bframes={options.bframes}"
-    + ("" if options.bframes else " tune=zerolatency"),
+    "h264": f"x264enc speed-preset=ultrafast threads=1 key-int-max={options.fps} bitrate=200 "
+    + (
+        f"b-adapt=false bframes={options.bframes} ! video/x-h264,profile=main"
+        if options.bframes
+        else "tune=zerolatency"
+    ),
     "h265": f"x265enc speed-preset=ultrafast tune=zerolatency key-int-max={options.fps} bitrate=200 "
     "option-string=pools=none:frame-threads=1",
 }[options.codec]
