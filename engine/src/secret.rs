@@ -18,7 +18,8 @@ impl Revealed {
     pub fn of(secret: &Secret) -> Result<Self> {
         let Secret(name) = secret;
         let remedy = format!("set it for the process that runs flowrun, as in `{name}=... flowrun run GRAPH`");
-        let wrong = |what: &str| Err(OperatorError::new(format!("the environment variable {name} {what}")).help(remedy));
+        let wrong =
+            |what: &str| Err(OperatorError::new(format!("the environment variable {name} {what}")).help(remedy));
         match std::env::var(name) {
             Ok(value) if value.is_empty() => wrong("is empty"),
             Ok(value) => Ok(Revealed(value)),

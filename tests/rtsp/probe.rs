@@ -88,24 +88,26 @@ impl ErasedSink for Probe {
     fn encode(&self, answer: &Answer, _: &mut Vec<u8>) -> Result<()> {
         let mut seen = self.seen.lock().unwrap();
         match &answer.batch {
-            Batch::Frames(frames) => seen.frames.extend(frames.iter().map(|frame| SeenFrame {
-                camera: answer.at.camera.0 as usize,
-                frame: answer.at.frame,
-                time: answer.at.event_time.0,
-                size: (answer.at.size.width, answer.at.size.height),
-                luma: luma(frame),
-                packets: frame
-                    .packets
-                    .iter()
-                    .map(|packet| SeenPacket {
-                        config: packet.config.clone(),
-                        nals: nals(&packet.data),
-                        presented: packet.presented,
-                        decoded: packet.decoded,
-                        keyframe: packet.keyframe,
-                        sequence: packet.sequence,
-                    })
-                    .collect(),
+            Batch::Frames(frames) => seen.frames.extend(frames.iter().map(|frame| {
+                SeenFrame {
+                    camera: answer.at.camera.0 as usize,
+                    frame: answer.at.frame,
+                    time: answer.at.event_time.0,
+                    size: (answer.at.size.width, answer.at.size.height),
+                    luma: luma(frame),
+                    packets: frame
+                        .packets
+                        .iter()
+                        .map(|packet| SeenPacket {
+                            config: packet.config.clone(),
+                            nals: nals(&packet.data),
+                            presented: packet.presented,
+                            decoded: packet.decoded,
+                            keyframe: packet.keyframe,
+                            sequence: packet.sequence,
+                        })
+                        .collect(),
+                }
             })),
             Batch::Errors(rows) => {
                 let told = rows.iter().map(|row| (row.node.to_string(), row.cause.to_string()));
@@ -121,7 +123,10 @@ fn luma(frame: &Frame) -> f64 {
     let size = frame.picture.layout().size;
     let (plane, stride) = (frame.picture.memory().plane(0), frame.picture.memory().stride(0));
     let rows = plane.chunks(stride).take(size.height as usize);
-    let sum: u64 = rows.flat_map(|row| &row[..size.width as usize]).map(|sample| u64::from(*sample)).sum();
+    let sum: u64 = rows
+        .flat_map(|row| &row[..size.width as usize])
+        .map(|sample| u64::from(*sample))
+        .sum();
     sum as f64 / f64::from(size.width * size.height)
 }
 
@@ -240,14 +245,22 @@ pub fn assert_sound(seen: &Seen, cameras: usize) {
         let frames = seen.of(camera);
         assert!(!frames.is_empty(), "camera {camera}");
         assert!(frames.windows(2).all(|pair| pair[0].frame < pair[1].frame));
-        assert!(frames.windows(2).all(|pair| pair[0].time < pair[1].time), "times increase");
-        let packets: Vec<(i64, &SeenPacket)> =
-            frames.iter().flat_map(|frame| frame.packets.iter().map(|packet| (frame.time, packet))).collect();
+        assert!(
+            frames.windows(2).all(|pair| pair[0].time < pair[1].time),
+            "times increase"
+        );
+        let packets: Vec<(i64, &SeenPacket)> = frames
+            .iter()
+            .flat_map(|frame| frame.packets.iter().map(|packet| (frame.time, packet)))
+            .collect();
         assert!(packets.len() >= frames.len());
         assert!(packets[0].1.keyframe, "decoding begins at a keyframe");
         assert!(packets.windows(2).all(|pair| pair[0].1.sequence < pair[1].1.sequence));
         for pair in packets.windows(2) {
-            assert!(pair[0].0 + pair[0].1.decoded < pair[1].0 + pair[1].1.decoded, "{pair:?}");
+            assert!(
+                pair[0].0 + pair[0].1.decoded < pair[1].0 + pair[1].1.decoded,
+                "{pair:?}"
+            );
         }
         for (_, packet) in &packets {
             assert!(packet.decoded <= packet.presented, "{packet:?}");
@@ -256,7 +269,10 @@ pub fn assert_sound(seen: &Seen, cameras: usize) {
                 Codec::H264 => matches!(first & 0x1f, 7..=9),
                 Codec::H265 => matches!((first >> 1) & 0x3f, 32..=35),
             };
-            assert!(!packet.nals.is_empty() && !packet.nals.iter().any(left_out), "{packet:?}");
+            assert!(
+                !packet.nals.is_empty() && !packet.nals.iter().any(left_out),
+                "{packet:?}"
+            );
         }
     }
 }

@@ -6,7 +6,9 @@ use crate::server::{Server, USER};
 #[test]
 fn a_wrong_password_is_told_once() {
     for auth in ["basic", "digest"] {
-        let Some(server) = Server::start(&["--auth", auth]) else { return };
+        let Some(server) = Server::start(&["--auth", auth]) else {
+            return;
+        };
         let Some(other) = Server::start(&[]) else { return };
         // The name of the package is not its version.
         let wrong = format!("rtsp wrong \"{}\" user=env.{USER} password=env.{USER}", server.url(0));
@@ -14,7 +16,9 @@ fn a_wrong_password_is_told_once() {
         run.until("the fault", |seen| !seen.faults.is_empty());
         run.until("the other's frames", |seen| seen.of(1).len() >= 40);
         let (_, seen) = run.stop();
-        let [(camera, cause)] = seen.faults.as_slice() else { panic!("{:?}", seen.faults) };
+        let [(camera, cause)] = seen.faults.as_slice() else {
+            panic!("{:?}", seen.faults)
+        };
         assert_eq!(camera, "wrong");
         let place = format!("127.0.0.1:{}", server.port);
         assert_eq!(
@@ -29,9 +33,13 @@ fn a_wrong_password_is_told_once() {
 
 #[test]
 fn a_password_that_is_asked_for_and_not_given_is_named() {
-    let Some(server) = Server::start(&["--auth", "digest"]) else { return };
+    let Some(server) = Server::start(&["--auth", "digest"]) else {
+        return;
+    };
     let run = Watched::start(&[format!("rtsp north \"{}\"", server.url(0))]);
-    run.until("the fault", |seen| seen.faults_with("asks for a user name and a password (401); add user=env.NAME") == 1);
+    run.until("the fault", |seen| {
+        seen.faults_with("asks for a user name and a password (401); add user=env.NAME") == 1
+    });
     run.stop();
 }
 
@@ -57,10 +65,18 @@ fn a_camera_comes_back_and_the_others_go_on() {
     let (_, seen) = run.stop();
     assert_sound(&seen, 2);
     assert_eq!(seen.faults_with("pictures come again, after "), 1, "{:?}", seen.faults);
-    assert!(seen.faults.iter().all(|(camera, _)| camera == "north"), "{:?}", seen.faults);
+    assert!(
+        seen.faults.iter().all(|(camera, _)| camera == "north"),
+        "{:?}",
+        seen.faults
+    );
     // A new session shows as a gap, for whoever passes packets on.
     let frames = seen.of(0);
-    let sequences: Vec<u64> = frames.iter().flat_map(|frame| &frame.packets).map(|packet| packet.sequence).collect();
+    let sequences: Vec<u64> = frames
+        .iter()
+        .flat_map(|frame| &frame.packets)
+        .map(|packet| packet.sequence)
+        .collect();
     assert!(sequences.windows(2).any(|pair| pair[1] > pair[0] + 1));
 }
 
@@ -83,7 +99,9 @@ fn a_silent_camera_is_told_and_asked_again() {
 fn a_path_without_a_stream_is_named() {
     let Some(server) = Server::start(&[]) else { return };
     let run = Watched::start(&[format!("rtsp north \"rtsp://127.0.0.1:{}/elsewhere\"", server.port)]);
-    run.until("the fault", |seen| seen.faults_with("has no stream at /elsewhere (404)") == 1);
+    run.until("the fault", |seen| {
+        seen.faults_with("has no stream at /elsewhere (404)") == 1
+    });
     run.stop();
 }
 

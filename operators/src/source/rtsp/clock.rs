@@ -152,7 +152,9 @@ mod tests {
         // The picture of RTP time 0 was taken half a second before it arrived.
         assert_eq!(clock.report(ntp(NOW - SECOND / 2), 0, EventTime(NOW)), None);
         assert_eq!(clock.basis(), Basis::Reports);
-        let mut times: Vec<i64> = (1..100).map(|index| place(&mut clock, index * PICTURE, NOW + index * PICTURE)).collect();
+        let mut times: Vec<i64> = (1..100)
+            .map(|index| place(&mut clock, index * PICTURE, NOW + index * PICTURE))
+            .collect();
         assert!(times.is_sorted(), "it goes there without running back");
         let last = times.pop().unwrap();
         assert!((last - (NOW - SECOND / 2 + 99 * PICTURE)).abs() < 1_000);
@@ -163,7 +165,10 @@ mod tests {
         let mut clock = SenderClock::new();
         place(&mut clock, 0, NOW);
         let told = clock.report(ntp(NOW + 37 * SECOND), 0, EventTime(NOW)).unwrap();
-        assert!(told.starts_with("the camera's clock is 37.0 s ahead of this machine's"), "{told}");
+        assert!(
+            told.starts_with("the camera's clock is 37.0 s ahead of this machine's"),
+            "{told}"
+        );
         assert_eq!(clock.report(ntp(NOW + 37 * SECOND), 0, EventTime(NOW)), None);
         assert_eq!(clock.report(0, 0, EventTime(NOW)), None);
         assert_eq!(place(&mut clock, PICTURE, NOW + PICTURE), NOW + PICTURE);
@@ -174,8 +179,9 @@ mod tests {
         let mut clock = SenderClock::new();
         // Every other picture is 30 ms late.
         let late = |index: i64| if index % 2 == 0 { 30_000_000 } else { 0 };
-        let times: Vec<i64> =
-            (0..100).map(|index| place(&mut clock, index * PICTURE, NOW + index * PICTURE + late(index))).collect();
+        let times: Vec<i64> = (0..100)
+            .map(|index| place(&mut clock, index * PICTURE, NOW + index * PICTURE + late(index)))
+            .collect();
         assert!(times.is_sorted());
         let apart: Vec<i64> = times[50..].windows(2).map(|pair| pair[1] - pair[0]).collect();
         assert!(apart.iter().all(|apart| (apart - PICTURE).abs() < 100_000), "{apart:?}");

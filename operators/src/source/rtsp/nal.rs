@@ -30,7 +30,9 @@ pub(super) fn access_unit(codec: Codec, data: Vec<u8>) -> Result<Bytes, String> 
             .and_then(|bytes| Some(u32::from_be_bytes(bytes.try_into().ok()?) as usize))
             .ok_or("an access unit ends within a length")?;
         let end = at + LENGTH_BYTES + length;
-        let unit = data.get(at + LENGTH_BYTES..end).ok_or("an access unit ends within a NAL unit")?;
+        let unit = data
+            .get(at + LENGTH_BYTES..end)
+            .ok_or("an access unit ends within a NAL unit")?;
         if unit.first().is_some_and(|first| travels(codec, *first)) {
             match kept.last_mut() {
                 Some(last) if last.1 == at => last.1 = end,
@@ -42,7 +44,11 @@ pub(super) fn access_unit(codec: Codec, data: Vec<u8>) -> Result<Bytes, String> 
     Ok(match kept.as_slice() {
         [] => Bytes::new(),
         [(start, end)] => Bytes::from(data).slice(*start..*end),
-        pieces => pieces.iter().flat_map(|(start, end)| &data[*start..*end]).copied().collect(),
+        pieces => pieces
+            .iter()
+            .flat_map(|(start, end)| &data[*start..*end])
+            .copied()
+            .collect(),
     })
 }
 

@@ -52,7 +52,9 @@ impl DecodingOrder {
             self.waiting.pop().map_or(presented, |Reverse(earliest)| earliest)
         } else {
             let ahead = (self.depth + 1 - self.waiting.len()) as i64;
-            presented.min(self.waiting.peek().map_or(presented, |earliest| earliest.0)).saturating_sub(ahead * LEAD)
+            presented
+                .min(self.waiting.peek().map_or(presented, |earliest| earliest.0))
+                .saturating_sub(ahead * LEAD)
         };
         let earliest = self.decoded.map_or(wanted, |last| last.saturating_add(1));
         let decoded = wanted.max(earliest);
@@ -84,7 +86,10 @@ mod tests {
         let mut order = DecodingOrder::default();
         for index in 0..100 {
             let times = order.place(index * PICTURE);
-            assert_eq!((times.presented, times.decoded, times.broken), (index * PICTURE, index * PICTURE, false));
+            assert_eq!(
+                (times.presented, times.decoded, times.broken),
+                (index * PICTURE, index * PICTURE, false)
+            );
         }
     }
 

@@ -112,7 +112,11 @@ impl Address {
     pub fn quote(&self, text: &str) -> String {
         const LETTERS_AT_MOST: usize = 200;
         let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-        let plain: String = line.chars().filter(|letter| !letter.is_control()).take(LETTERS_AT_MOST).collect();
+        let plain: String = line
+            .chars()
+            .filter(|letter| !letter.is_control())
+            .take(LETTERS_AT_MOST)
+            .collect();
         match &self.credentials {
             Some(credentials) => credentials.password.blot(&plain),
             None => plain,

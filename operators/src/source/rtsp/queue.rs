@@ -155,14 +155,18 @@ mod tests {
             queue.offer(unit(index, index == 0, 10));
         }
         for expected in 0..UNITS_AT_MOST as u64 {
-            let Some(Event::Unit(unit)) = queue.take(NOW) else { panic!() };
+            let Some(Event::Unit(unit)) = queue.take(NOW) else {
+                panic!()
+            };
             assert_eq!(unit.sequence, expected);
         }
         assert!(queue.take(NOW).is_none());
         queue.offer(unit(1_000, false, 10));
         assert!(queue.take(NOW).is_none(), "nothing can be decoded before a keyframe");
         queue.offer(unit(1_001, true, 10));
-        let Some(Event::Fault(cause)) = queue.take(NOW) else { panic!() };
+        let Some(Event::Fault(cause)) = queue.take(NOW) else {
+            panic!()
+        };
         assert!(cause.starts_with("941 pictures were left out"), "{cause}");
         assert!(matches!(queue.take(NOW), Some(Event::Unit(unit)) if unit.sequence == 1_001));
     }

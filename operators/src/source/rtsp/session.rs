@@ -134,7 +134,10 @@ impl Watch {
                 _ => None,
             };
             let assembled = self.assembler.frame(frame, parameters, heard);
-            assembled.faults.into_iter().for_each(|fault| self.camera.queue.tell(fault));
+            assembled
+                .faults
+                .into_iter()
+                .for_each(|fault| self.camera.queue.tell(fault));
             if let Some(unit) = assembled.unit {
                 self.camera.queue.offer(unit);
             }
@@ -148,7 +151,9 @@ impl Watch {
             1 => "1 attempt".into(),
             several => format!("{several} attempts"),
         };
-        self.camera.queue.tell(format!("pictures come again, after {seconds:.1} s without and {attempts}"));
+        self.camera.queue.tell(format!(
+            "pictures come again, after {seconds:.1} s without and {attempts}"
+        ));
     }
 
     /// The next video frame; what comes between is dealt with.
@@ -158,7 +163,10 @@ impl Watch {
             match demuxed.next().await {
                 Some(Ok(CodecItem::VideoFrame(frame))) => return Ok(frame),
                 Some(Ok(CodecItem::Rtcp(compound))) => {
-                    let report = compound.pkts().next().and_then(|first| first.as_sender_report().ok().flatten());
+                    let report = compound
+                        .pkts()
+                        .next()
+                        .and_then(|first| first.as_sender_report().ok().flatten());
                     if let (Some(rtp), Some(report)) = (compound.rtp_timestamp(), report) {
                         let heard = self.camera.wall.at(compound.ctx().received());
                         let told = self.assembler.report(report.ntp_timestamp().0, rtp, heard);
@@ -216,7 +224,11 @@ fn video(session: &Session<Described>, address: &Address) -> Result<usize, Troub
 }
 
 async fn set_up(session: &mut Session<Described>, stream: usize, address: &Address) -> Result<(), retina::Error> {
-    let options = |transport| SetupOptions::default().transport(transport).frame_format(FrameFormat::MP4);
+    let options = |transport| {
+        SetupOptions::default()
+            .transport(transport)
+            .frame_format(FrameFormat::MP4)
+    };
     let tcp = || retina::client::Transport::Tcp(TcpTransportOptions::default());
     let udp = || retina::client::Transport::Udp(UdpTransportOptions::default());
     match address.transport {

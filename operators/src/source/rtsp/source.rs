@@ -158,7 +158,10 @@ impl Source for RtspSource {
             if let Some(item) = self.ready.take() {
                 return Ok(Next::Item(item));
             }
-            let decoded = self.decoder.as_mut().map_or(Decoded::Drained, |(_, decoder)| decoder.take());
+            let decoded = self
+                .decoder
+                .as_mut()
+                .map_or(Decoded::Drained, |(_, decoder)| decoder.take());
             let next = match decoded {
                 Decoded::Picture(frame) => self.picture(frame),
                 Decoded::Hungry => self.listen(),
@@ -275,7 +278,9 @@ impl RtspSource {
         match fed {
             Fed::Taken => {
                 let complaint = take_complaint()?;
-                self.damage.add(|| format!("a packet is damaged ({complaint})")).map(Next::Fault)
+                self.damage
+                    .add(|| format!("a packet is damaged ({complaint})"))
+                    .map(Next::Fault)
             }
             Fed::Full => self.failed(|| "the decoder takes no packet and gives no picture".into()),
             Fed::Damaged(error) => self.failed(|| format!("a packet could not be decoded: {error}")),
@@ -293,7 +298,9 @@ impl RtspSource {
         let complaint = take_complaint();
         let patched = frame.is_corrupt() || frame.has_decode_errors() || complaint.is_some();
         let mut fault = match patched {
-            true => self.damage.add(|| format!("frame {index} was decoded from damaged data")),
+            true => self
+                .damage
+                .add(|| format!("frame {index} was decoded from damaged data")),
             false => self.damage.end_stretch(),
         };
         if self.grid.as_mut().is_none_or(|grid| grid.takes(taken - first)) {

@@ -72,7 +72,9 @@ impl Lost {
         }
         self.told = Some(heard);
         let (count, total) = (std::mem::take(&mut self.untold), self.total);
-        Some(format!("{count} RTP packets were lost, {total} since the camera was reached"))
+        Some(format!(
+            "{count} RTP packets were lost, {total} since the camera was reached"
+        ))
     }
 }
 
@@ -128,7 +130,11 @@ impl Assembler {
         if **before == config {
             return None;
         }
-        let told = format!("the camera now sends {}; before it was {}", describe(&config), describe(before));
+        let told = format!(
+            "the camera now sends {}; before it was {}",
+            describe(&config),
+            describe(before)
+        );
         self.config = Some(Arc::new(config));
         // What came before does not help to decode what comes.
         self.skipped = Some(0);
@@ -229,8 +235,14 @@ pub(super) mod tests {
         let mut lost = Lost::default();
         let at = |seconds: i64| EventTime(seconds * 1_000_000_000);
         assert_eq!(lost.add(0, at(0)), None);
-        assert_eq!(lost.add(3, at(1)).unwrap(), "3 RTP packets were lost, 3 since the camera was reached");
+        assert_eq!(
+            lost.add(3, at(1)).unwrap(),
+            "3 RTP packets were lost, 3 since the camera was reached"
+        );
         assert_eq!(lost.add(2, at(2)), None);
-        assert_eq!(lost.add(0, at(12)).unwrap(), "2 RTP packets were lost, 5 since the camera was reached");
+        assert_eq!(
+            lost.add(0, at(12)).unwrap(),
+            "2 RTP packets were lost, 5 since the camera was reached"
+        );
     }
 }

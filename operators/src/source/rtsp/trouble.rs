@@ -113,7 +113,11 @@ impl Trouble {
     /// It has no stream that is understood.
     pub fn no_video(address: &Address, offered: &str) -> Self {
         Trouble::new(
-            format!("{} offers no H.264 or H.265 ({})", address.place, address.quote(offered)),
+            format!(
+                "{} offers no H.264 or H.265 ({})",
+                address.place,
+                address.quote(offered)
+            ),
             "set the camera's encoding to H.264 or H.265, or take another of its streams",
             Hope::Late,
         )
