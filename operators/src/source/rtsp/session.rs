@@ -20,7 +20,7 @@ use super::params::{Address, Transport};
 use super::queue::Queue;
 use super::retry::{Backoff, STABLE_AFTER};
 use super::stream::Assembler;
-use super::trouble::{Trouble, UNSUPPORTED_TRANSPORT};
+use super::trouble::Trouble;
 
 /// How long a camera may take to describe itself and begin to play.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -235,9 +235,8 @@ async fn set_up(session: &mut Session<Described>, stream: usize, address: &Addre
         Transport::Tcp => session.setup(stream, options(tcp())).await,
         Transport::Udp => session.setup(stream, options(udp())).await,
         Transport::Auto => match session.setup(stream, options(tcp())).await {
-            Err(error) if error.status_code() == Some(UNSUPPORTED_TRANSPORT) => {
-                session.setup(stream, options(udp())).await
-            }
+            // Some say 461, others answer as if they had been asked for UDP.
+            Err(error) if error.status_code().is_some() => session.setup(stream, options(udp())).await,
             done => done,
         },
     }

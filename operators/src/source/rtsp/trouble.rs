@@ -20,7 +20,7 @@ const FORBIDDEN: u16 = 403;
 const NOT_FOUND: u16 = 404;
 const NOT_ENOUGH_BANDWIDTH: u16 = 453;
 /// It does not send over what was asked for.
-pub(super) const UNSUPPORTED_TRANSPORT: u16 = 461;
+const UNSUPPORTED_TRANSPORT: u16 = 461;
 
 impl Trouble {
     fn new(cause: String, remedy: impl Into<String>, hope: Hope) -> Self {
