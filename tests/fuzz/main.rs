@@ -5,6 +5,7 @@
 //! failure comes back. `FLOWRUN_FUZZ_ROUNDS` sets the number, for a longer hunt.
 
 mod mutate;
+mod rtsp;
 
 use std::path::Path;
 use std::sync::Arc;
