@@ -6,7 +6,9 @@
 use std::time::Instant;
 
 use flowrun::dsl::port::RowKind;
-use flowrun::engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Thread};
+use flowrun::engine::operator::{
+    Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Thread, Times,
+};
 use flowrun::engine::rows::ClassId;
 use flowrun::engine::run::{Options, Report};
 use flowrun::prelude::*;
@@ -43,6 +45,7 @@ impl Source for Beat {
         SourceTraits {
             finite: false,
             pace: Pace::Media,
+            times: Times::Media,
             overload: Overload::Shed,
         }
     }

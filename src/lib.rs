@@ -27,7 +27,7 @@ use flowrun_engine::registry::Registry;
 /// What an operator's author needs.
 pub mod prelude {
     pub use crate::Builtin;
-    pub use flowrun_dsl::params::{Bitrate, Bytes, Choice, Line, Model, Params, Ref, Secret, Template, Zone};
+    pub use flowrun_dsl::params::{Bitrate, Bytes, Choice, Line, Model, Params, Ref, Secret, Template, Url, Zone};
     pub use flowrun_dsl::schema::Row;
     pub use flowrun_engine::batch::{Batch, RowType};
     pub use flowrun_engine::errors::{OperatorError, Result};

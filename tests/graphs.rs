@@ -72,7 +72,8 @@ fn finite_ones_give_the_same_bytes_on_any_number_of_workers() {
 fn endless_ones_run_until_they_are_stopped() {
     for graph in graphs() {
         let text = std::fs::read_to_string(&graph).unwrap();
-        if text.contains("pace=max") {
+        // Network cameras of other people's networks are not asked.
+        if text.contains("pace=max") || text.contains("rtsp ") {
             continue;
         }
         let folder = Folder::new();

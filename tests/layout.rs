@@ -21,7 +21,7 @@ const CRATES: [&str; 5] = [
 ];
 
 /// The one folder or file that may name an outside library.
-const IMPORTERS: [(&str, &[&str]); 9] = [
+const IMPORTERS: [(&str, &[&str]); 10] = [
     ("timely", &["engine/src/dataflow/"]),
     ("differential_dataflow", &["engine/src/dataflow/"]),
     ("kdl", &["dsl/src/document/"]),
@@ -37,6 +37,7 @@ const IMPORTERS: [(&str, &[&str]); 9] = [
             "operators/src/detect/tests/",
         ],
     ),
+    ("retina", &["operators/src/source/rtsp/"]),
     ("serde_yaml", &["operators/src/detect/labels.rs"]),
     ("miette", &["src/cmd/"]),
 ];

@@ -11,6 +11,11 @@ packages=(
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg
     python3 python3-venv
 )
+# For the tests of network cameras: GStreamer's RTSP server, and its encoders (x264 is in ugly, x265 in bad).
+test_packages=(
+    python3-gi gir1.2-gst-rtsp-server-1.0
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+)
 # The oldest that the pinned ffmpeg-next builds against (FFmpeg 5.1).
 libraries=("libavcodec >= 59.37" "libavformat >= 59.27" "libavutil >= 57.28" "libswscale >= 6.7")
 
@@ -32,7 +37,7 @@ system_packages() {
         return
     fi
     local missing=() package
-    for package in "${packages[@]}"; do
+    for package in "${packages[@]}" "${test_packages[@]}"; do
         installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -eq 0 ] && return

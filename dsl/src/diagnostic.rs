@@ -288,8 +288,20 @@ impl Diagnostics {
         })
     }
 
-    /// Plain text, for logs and tests.
+    /// The file as it may be shown: stars stand where a secret stands in it.
+    #[must_use]
+    pub fn shown(&self, source: &SourceFile) -> SourceFile {
+        let secrets = self
+            .iter()
+            .filter(|found| found.code == code::SECRET)
+            .filter_map(Diagnostic::span);
+        // `env.NAME` where no secret is taken is a name and no secret.
+        source.blotted(secrets.filter(|span| !source.slice(*span).trim_start_matches(['"', '#']).starts_with("env.")))
+    }
+
+    /// Plain text, for logs and tests; secrets in the file are blotted out.
     pub fn to_text(&self, source: &SourceFile) -> String {
+        let source = &self.shown(source);
         let mut out = String::new();
         for diagnostic in self.iter() {
             write_text(&mut out, diagnostic, source).expect("a string takes any text");

@@ -131,6 +131,8 @@ pub enum ParamType {
     Path,
     /// Text with `{field}` places.
     Template,
+    /// `"rtsp://10.0.0.11/main"`, without user name and password.
+    Url,
     /// `env.NAME`.
     Secret,
     /// The name of something declared elsewhere in the graph.
@@ -207,6 +209,10 @@ impl<T> Ref<T> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template(pub String);
 
+/// A URL without user name and password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Url(pub String);
+
 /// The name of the environment variable that holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Secret(pub String);
@@ -251,6 +257,11 @@ pub fn parse_text(ty: &ParamType, text: &str) -> Result<Value, String> {
         ParamType::Int => Value::Int(text.parse().map_err(|_| number("whole number"))?),
         ParamType::Float => Value::Float(text.parse().map_err(|_| number("number"))?),
         ParamType::Text | ParamType::Path | ParamType::Template | ParamType::Ref(_) => Value::Text(text.into()),
+        ParamType::Url => match user_info(text) {
+            None if text.contains("://") => Value::Text(text.into()),
+            None => return Err("a URL is written as in \"rtsp://10.0.0.11/main\"".into()),
+            Some(_) => return Err("a URL must hold no user name and no password".into()),
+        },
         ParamType::Choice(choices) if choices.iter().any(|choice| choice == text) => Value::Text(text.into()),
         ParamType::Choice(choices) => return Err(format!("`{text}` is none of {}", choices.join(", "))),
         ParamType::Duration => Value::Duration(value::parse_duration(text)?),
@@ -270,6 +281,20 @@ pub fn parse_text(ty: &ParamType, text: &str) -> Result<Value, String> {
             Value::List(values.collect::<Result<_, _>>()?)
         }
     })
+}
+
+/// The bytes of a URL in which its user name and password stand (RFC 3986, section 3.2.1).
+pub fn user_info(url: &str) -> Option<std::ops::Range<usize>> {
+    let start = url.find("://")? + 3;
+    let rest = &url[start..];
+    let authority = rest.find(['/', '?', '#', '\\']).map_or(rest, |end| &rest[..end]);
+    // A password may hold what should have been escaped in it: what then seems to be the port is no number.
+    let no_port = || {
+        let (_, port) = authority.rsplit_once(':').filter(|_| !authority.starts_with('['))?;
+        (!port.chars().all(|digit| digit.is_ascii_digit())).then(|| rest.rfind('@'))?
+    };
+    let end = authority.rfind('@').or_else(no_port)?;
+    Some(start..start + end)
 }
 
 fn given(value: Option<&Value>) -> Result<&Value, String> {
@@ -310,6 +335,7 @@ plain! {
     String, ParamType::Text, Value::Text(text) => text.clone(), "text";
     PathBuf, ParamType::Path, Value::Text(text) => PathBuf::from(text), "path";
     Template, ParamType::Template, Value::Text(text) => Template(text.clone()), "template";
+    Url, ParamType::Url, Value::Text(text) => Url(text.clone()), "URL";
     Duration, ParamType::Duration, Value::Duration(span) => *span, "duration";
     Bitrate, ParamType::Bitrate, Value::Bitrate(rate) => Bitrate(*rate), "bitrate";
     Bytes, ParamType::Bytes, Value::Bytes(count) => Bytes(*count), "size";

@@ -120,6 +120,23 @@ impl SourceFile {
         &self.text
     }
 
+    /// The same file with stars where these spans are, for showing it without what they hold.
+    #[must_use]
+    pub fn blotted(&self, spans: impl IntoIterator<Item = Span>) -> SourceFile {
+        let mut file = self.clone();
+        for span in spans {
+            let stars: String = self
+                .slice(span)
+                .bytes()
+                .map(|byte| if byte == b'\n' { '\n' } else { '*' })
+                .collect();
+            if stars.len() == span.len() {
+                file.text.replace_range(span.start..span.end, &stars);
+            }
+        }
+        file
+    }
+
     /// The text of a span; empty where it lies outside.
     pub fn slice(&self, span: Span) -> &str {
         self.text.get(span.start..span.end).unwrap_or("")

@@ -1,16 +1,16 @@
 //! Engine time, and how media time becomes event time (law 1).
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::time::{EventTime, Tick, nanos, tick_of};
 
-/// A run's clock. Only the engine reads it; operators see event time alone.
-#[derive(Debug)]
-pub struct Clock {
+/// The wall's time at the run's start, carried on by the monotone clock: steps of the machine's clock during a run
+/// do not reach event times. Clones are the same clock. Beside the engine only sources that hear live cameras read it.
+#[derive(Clone, Debug, Default)]
+pub struct WallClock {
     /// When the run began, by the monotone clock and on the wall.
-    began: OnceLock<(Instant, EventTime)>,
-    offline: bool,
+    began: Arc<OnceLock<(Instant, EventTime)>>,
 }
 
 /// This moment on the wall, where no run has a clock yet.
@@ -19,41 +19,61 @@ pub fn wall() -> EventTime {
     EventTime(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos))
 }
 
+impl WallClock {
+    /// The event time of something that happens now.
+    pub fn now(&self) -> EventTime {
+        self.at(Instant::now())
+    }
+
+    /// The event time of a moment by the monotone clock.
+    pub fn at(&self, moment: Instant) -> EventTime {
+        let (began, wall) = self.origin();
+        match moment.checked_duration_since(*began) {
+            Some(since) => wall.plus(since),
+            None => wall.minus(began.duration_since(moment)),
+        }
+    }
+
+    fn origin(&self) -> &(Instant, EventTime) {
+        self.began.get_or_init(|| (Instant::now(), wall()))
+    }
+}
+
+/// A run's clock. Only the engine reads it; operators see event time alone.
+#[derive(Debug)]
+pub struct Clock {
+    wall: WallClock,
+    offline: bool,
+}
+
 impl Clock {
     /// A clock whose ticks are engine time; the run's start on the wall anchors media time.
-    pub fn live() -> Self {
-        Clock {
-            began: OnceLock::new(),
-            offline: false,
-        }
+    pub fn live(wall: WallClock) -> Self {
+        Clock { wall, offline: false }
     }
 
     /// A clock whose ticks are media time: every source is finite and runs as fast as it is answered, and
     /// the same input gives the same ticks on any machine.
     pub fn offline() -> Self {
         Clock {
-            began: OnceLock::new(),
+            wall: WallClock::default(),
             offline: true,
         }
     }
 
     /// Starts it.
     pub fn begin(&self) {
-        self.origin();
-    }
-
-    fn origin(&self) -> &(Instant, EventTime) {
-        self.began.get_or_init(|| (Instant::now(), wall()))
+        self.wall.origin();
     }
 
     /// Whether it has been started: asking a clock for the time starts it.
     pub fn has_begun(&self) -> bool {
-        self.began.get().is_some()
+        self.wall.began.get().is_some()
     }
 
     /// This moment on the wall, for logs and those who watch.
     pub fn wall(&self) -> EventTime {
-        self.origin().1.plus(self.elapsed())
+        self.wall.origin().1.plus(self.elapsed())
     }
 
     /// Whether the run lives in its media's time.
@@ -63,7 +83,7 @@ impl Clock {
 
     /// Time since the run began.
     pub fn elapsed(&self) -> Duration {
-        self.origin().0.elapsed()
+        self.wall.origin().0.elapsed()
     }
 
     /// Microseconds since the run began.
@@ -87,6 +107,6 @@ impl Clock {
         if self.offline {
             return EventTime(media_time);
         }
-        EventTime(self.origin().1.0.saturating_add(media_time.saturating_sub(first)))
+        EventTime(self.wall.origin().1.0.saturating_add(media_time.saturating_sub(first)))
     }
 }

@@ -9,7 +9,7 @@ use flowrun_dsl::params::Params;
 use flowrun_engine::batch::Batch;
 use flowrun_engine::frame::Frame;
 use flowrun_engine::names::Names;
-use flowrun_engine::operator::{Next, Source, SourceSetup, Stop};
+use flowrun_engine::operator::{Next, Source, SourceSetup};
 use flowrun_engine::rows::CameraId;
 use flowrun_operators::source::synthetic::{Synthetic, SyntheticParams};
 
@@ -25,12 +25,7 @@ fn camera() -> Synthetic {
         .collect();
     let params = SyntheticParams::from_values(&values).expect("defaults are valid");
     let names = Arc::new(Names::default());
-    let setup = SourceSetup {
-        root: Path::new("."),
-        names: &names,
-        camera: CameraId(0),
-        stop: Stop::default(),
-    };
+    let setup = SourceSetup::new(Path::new("."), &names, CameraId(0));
     Synthetic::open(params, &setup).expect("defaults can be drawn")
 }
 

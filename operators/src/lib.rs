@@ -20,6 +20,7 @@ use flowrun_engine::registry::{Def, OffloadDef, OperatorDef, QueryDef, SinkDef, 
 /// All of them: one line an operator.
 pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::FileSource>::new(),
+    &SourceDef::<source::rtsp::RtspSource>::new(),
     &SourceDef::<source::rows::RowsSource>::new(),
     &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),

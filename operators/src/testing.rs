@@ -11,7 +11,7 @@ use flowrun_dsl::plan::{CameraPlan, FragmentPlan, InputPlan, NodePlan, OnError, 
 use flowrun_dsl::port::{Role, RowKind};
 use flowrun_dsl::value::Value;
 use flowrun_engine::names::Names;
-use flowrun_engine::operator::{SourceSetup, Stop};
+use flowrun_engine::operator::SourceSetup;
 use flowrun_engine::rows::CameraId;
 
 /// A plan with one camera, `north`, and no nodes.
@@ -65,12 +65,7 @@ pub(crate) fn names_of_north() -> Arc<Names> {
 
 /// The place of camera `north`.
 pub(crate) fn source_setup<'a>(root: &'a Path, names: &'a Arc<Names>) -> SourceSetup<'a> {
-    SourceSetup {
-        root,
-        names,
-        camera: CameraId(0),
-        stop: Stop::default(),
-    }
+    SourceSetup::new(root, names, CameraId(0))
 }
 
 /// Parameters with their defaults, but for those given.

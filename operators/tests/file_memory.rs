@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowrun_engine::names::Names;
-use flowrun_engine::operator::{Next, Pace, Source, SourceSetup, Stop};
+use flowrun_engine::operator::{Next, Pace, Source, SourceSetup};
 use flowrun_engine::rows::CameraId;
 use flowrun_operators::source::{AtEnd, DecodeWhich, FileParams, FileSource};
 
@@ -33,12 +33,7 @@ fn drain(path: PathBuf, at_end: AtEnd, names: &Arc<Names>) {
         decode: DecodeWhich::All,
         decode_threads: 1,
     };
-    let setup = SourceSetup {
-        root: Path::new("/"),
-        names,
-        camera: CameraId(0),
-        stop: Stop::default(),
-    };
+    let setup = SourceSetup::new(Path::new("/"), names, CameraId(0));
     let Ok(mut source) = FileSource::open(params, &setup) else {
         return;
     };

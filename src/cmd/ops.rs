@@ -127,6 +127,7 @@ fn type_name(ty: &ParamType) -> String {
         ParamType::Bytes => "size".into(),
         ParamType::Path => "path".into(),
         ParamType::Template => "template".into(),
+        ParamType::Url => "url".into(),
         ParamType::Secret => "env.NAME".into(),
         ParamType::Ref(RefKind::Zone) => "zone".into(),
         ParamType::Ref(RefKind::Line) => "line".into(),

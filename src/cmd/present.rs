@@ -14,6 +14,7 @@ pub fn diagnostics(source: &SourceFile, diagnostics: &Diagnostics, format: Forma
         Format::Json => println!("{}", diagnostics.to_json(source)),
         Format::Text => {
             let handler = GraphicalReportHandler::new();
+            let source = diagnostics.shown(source);
             for diagnostic in diagnostics.iter() {
                 let shown = Shown {
                     diagnostic,

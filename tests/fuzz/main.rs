@@ -5,6 +5,7 @@
 //! failure comes back. `FLOWRUN_FUZZ_ROUNDS` sets the number, for a longer hunt.
 
 mod mutate;
+mod rtsp;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use flowrun::dsl::params::Params;
 use flowrun::dsl::{Diagnostics, SourceFile};
 use flowrun::engine::names::Names;
-use flowrun::engine::operator::{Next, Source, SourceSetup, Stop};
+use flowrun::engine::operator::{Next, Source, SourceSetup};
 use flowrun::engine::rows::CameraId;
 use flowrun::operators::source::rows::{RowsParams, RowsSource};
 use flowrun::prelude::*;
@@ -58,12 +59,7 @@ fn rows(bytes: &[u8]) {
     ]);
     let params = RowsParams::from_values(&values).expect("the parameters are complete");
     let names = Arc::new(Names::default());
-    let setup = SourceSetup {
-        root: folder.path(),
-        names: &names,
-        camera: CameraId(0),
-        stop: Stop::default(),
-    };
+    let setup = SourceSetup::new(folder.path(), &names, CameraId(0));
     let Ok(mut source) = RowsSource::open(params, &setup) else {
         return;
     };

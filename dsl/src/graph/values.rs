@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, code};
 use crate::document::{Entry, Literal};
-use crate::params::{ParamSpec, ParamType, parse_text};
+use crate::params::{ParamSpec, ParamType, parse_text, user_info};
 use crate::suggest;
 use crate::value::{Value, format_duration};
 
@@ -59,6 +59,7 @@ pub fn noun(ty: &ParamType) -> String {
         ParamType::Bytes => "a size".into(),
         ParamType::Path => "a path".into(),
         ParamType::Template => "a template".into(),
+        ParamType::Url => "a URL".into(),
         ParamType::Secret => "env.NAME".into(),
         ParamType::Ref(kind) => format!("the name of a {}", format!("{kind:?}").to_lowercase()),
         ParamType::List(item) => format!("a list, each {}", noun(item)),
@@ -100,6 +101,12 @@ fn scalar(spec: &ParamSpec, ty: &ParamType, entry: &Entry) -> Result<Value, Diag
             .label(entry.span, "readable by everyone who reads the file")
             .help("write env.NAME, and set that environment variable")),
         },
+        (ParamType::Url, Literal::Text(text)) if user_info(text).is_some() => Err(Diagnostic::error(
+            code::SECRET,
+            format!("the URL of `{}` holds a user name or a password", spec.name),
+        )
+        .label(entry.span, "readable by everyone who reads the file")
+        .help("leave out what stands before the `@`, and write user=env.NAME password=env.NAME; set those environment variables")),
         (ParamType::Bool, Literal::Bool(flag)) => Ok(Value::Bool(*flag)),
         (ParamType::Bool, Literal::Text(text)) if text == "true" || text == "false" => {
             mismatch(Some(format!("write #{text}")))

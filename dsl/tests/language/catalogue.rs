@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use flowrun_dsl::params::{Bitrate, Bytes, Choice, Line, Model, Params, ParamsSchema, Ref, Secret, Template, Zone};
+use flowrun_dsl::params::{
+    Bitrate, Bytes, Choice, Line, Model, Params, ParamsSchema, Ref, Secret, Template, Url, Zone,
+};
 use flowrun_dsl::port::{Catalogue, OperatorSpec, PortRows, PortSpec, Role, RowKind};
 
 #[derive(Clone, Copy, Debug, PartialEq, Choice)]
@@ -71,7 +73,7 @@ params! {
     /// A camera on the network.
     Rtsp {
         /// Where it is.
-        #[param(positional)] url: String,
+        #[param(positional)] url: Url,
         /// The user.
         user: Option<Secret>,
         /// The password.

@@ -330,7 +330,7 @@ fn missing_parameters() {
 model c"#), @r#"
     error[flowrun::missing-parameter]: `b` needs `url`
        1 | cameras a { rtsp b; }
-         |                  ^ without text
+         |                  ^ without a URL
          = it is an argument: Where it is.
     error[flowrun::missing-parameter]: a model needs its file
        2 | model c
@@ -410,21 +410,35 @@ fn unknown_choice() {
     "#);
 }
 
+/// What should not be readable is not made more so.
 #[test]
 fn secrets() {
     assert_snapshot!(findings(r#"cameras a { rtsp b "rtsp://c" user=admin password="env.PASS WORD"; rtsp c env.URL; }"#), @r#"
     error[flowrun::secret]: `user` is a secret and stands in the graph
-       1 | cameras a { rtsp b "rtsp://c" user=admin password="env.PASS WORD"; rtsp c env.URL; }
+       1 | cameras a { rtsp b "rtsp://c" user=***** password="env.PASS WORD"; rtsp c env.URL; }
          |                                    ^^^^^ readable by everyone who reads the file
          = write env.NAME, and set that environment variable
     error[flowrun::secret]: `password` is a secret and stands in the graph
-       1 | cameras a { rtsp b "rtsp://c" user=admin password="env.PASS WORD"; rtsp c env.URL; }
+       1 | cameras a { rtsp b "rtsp://c" user=***** password="env.PASS WORD"; rtsp c env.URL; }
          |                                                   ^^^^^^^^^^^^^^^ readable by everyone who reads the file
          = write env.NAME, and set that environment variable
     error[flowrun::secret]: `url` is no secret, so `env.URL` would be taken literally
-       1 | cameras a { rtsp b "rtsp://c" user=admin password="env.PASS WORD"; rtsp c env.URL; }
+       1 | cameras a { rtsp b "rtsp://c" user=***** password="env.PASS WORD"; rtsp c env.URL; }
          |                                                                           ^^^^^^^ from the environment
          = only secrets come from the environment; a text that begins so is quoted
+    "#);
+}
+
+#[test]
+fn urls() {
+    assert_snapshot!(findings(r#"cameras a { rtsp b "rtsp://me:pä55@c:554/main"; rtsp d "10.0.0.1/main"; rtsp e "rtsp://f/a@b:c"; }"#), @r#"
+    error[flowrun::secret]: the URL of `url` holds a user name or a password
+       1 | cameras a { rtsp b ****************************; rtsp d "10.0.0.1/main"; rtsp e "rtsp://f/a@b:c"; }
+         |                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ readable by everyone who reads the file
+         = leave out what stands before the `@`, and write user=env.NAME password=env.NAME; set those environment variables
+    error[flowrun::wrong-type]: `url`: a URL is written as in "rtsp://10.0.0.11/main"
+       1 | cameras a { rtsp b ****************************; rtsp d "10.0.0.1/main"; rtsp e "rtsp://f/a@b:c"; }
+         |                                                         ^^^^^^^^^^^^^^^ should be a URL
     "#);
 }
 

@@ -22,4 +22,4 @@ pub use offload::{BatchPolicy, Job, LaneChoice, Offload};
 pub use query::{Datum, Query, TotalFloat, Window};
 pub use setup::{LineShape, NodeSetup, PerCamera, PolygonShape, Setup};
 pub use sink::{Sink, SinkOrder, SinkWants, SinkWriter};
-pub use source::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread};
+pub use source::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread, Times};

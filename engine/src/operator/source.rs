@@ -7,7 +7,9 @@ use flowrun_dsl::params::{Choice, Params};
 use flowrun_dsl::port::RowKind;
 
 use crate::batch::Batch;
+use crate::clock::WallClock;
 use crate::errors::Result;
+use crate::network::Network;
 use crate::rows::{CameraId, Size};
 
 /// How fast a recorded or synthetic source runs.
@@ -28,6 +30,15 @@ pub enum Overload {
     Shed,
 }
 
+/// What the times of a source's items are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// Media time: the engine paces the items by it and makes event time of it.
+    Media,
+    /// Event time: the source hears of each picture as it is taken, so an item is due when it is there. Must increase.
+    Event,
+}
+
 /// What the engine must know of an opened source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceTraits {
@@ -35,6 +46,8 @@ pub struct SourceTraits {
     pub finite: bool,
     /// How fast it runs.
     pub pace: Pace,
+    /// What its items' times are.
+    pub times: Times,
     /// What happens to frames that come too fast.
     pub overload: Overload,
 }
@@ -44,8 +57,8 @@ pub struct SourceTraits {
 pub struct Item {
     /// Index in the source, from 0, counted before decimation; increasing, across loops too.
     pub frame: u64,
-    /// Nanoseconds since the medium's start, or event time where the source knows it; increasing across loops,
-    /// but for rows that come late.
+    /// Nanoseconds since the medium's start, increasing across loops but for rows that come late; or event time, as
+    /// [`SourceTraits::times`] says.
     pub media_time: i64,
     /// The picture's size.
     pub size: Size,
@@ -89,6 +102,24 @@ pub struct SourceSetup<'a> {
     pub camera: CameraId,
     /// When the run is to end; a source that waits looks at it at least every 100 ms.
     pub stop: Stop,
+    /// For sources whose items carry event times.
+    pub wall: WallClock,
+    /// Where a source that hears from the network waits for it.
+    pub network: Network,
+}
+
+impl<'a> SourceSetup<'a> {
+    /// A camera's place in a run of its own.
+    pub fn new(root: &'a std::path::Path, names: &'a Arc<crate::names::Names>, camera: CameraId) -> Self {
+        SourceSetup {
+            root,
+            names,
+            camera,
+            stop: Stop::default(),
+            wall: WallClock::default(),
+            network: Network::default(),
+        }
+    }
 }
 
 /// Where a source's [`Source::next`] is called.

@@ -14,11 +14,11 @@ use crate::batch::Answer;
 use crate::clock::Clock;
 use crate::dataflow::{Inbox, Message};
 use crate::errors::worth_logging;
-use crate::operator::{Item, Next, Overload, SourceTraits, Thread};
+use crate::operator::{Item, Next, Overload, SourceTraits, Thread, Times};
 use crate::registry::ErasedSource;
 use crate::rows::{At, CameraId};
 use crate::run::context::Context;
-use crate::time::{TICK, Tick};
+use crate::time::{EventTime, TICK, Tick};
 
 /// How often a waiting thread looks whether the run is to end.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
@@ -161,8 +161,8 @@ impl Slot {
         }
     }
 
-    /// Reads the next frame; gives when it is due: media time since the camera's first, or offline the
-    /// medium's own. None when the camera has ended.
+    /// Reads the next frame; gives when it is due: media time since the camera's first, offline the medium's own, and
+    /// at once where it is live. None when the camera has ended.
     fn fetch(&mut self, context: &Context) -> Option<i64> {
         loop {
             if context.stop.asked() {
@@ -173,10 +173,10 @@ impl Slot {
             match next {
                 Ok(Ok(Next::Item(item))) => {
                     let first = *self.first.get_or_insert(item.media_time);
-                    let due = if context.clock.is_offline() {
-                        item.media_time
-                    } else {
-                        item.media_time.saturating_sub(first)
+                    let due = match self.traits.times {
+                        Times::Event => 0,
+                        Times::Media if context.clock.is_offline() => item.media_time,
+                        Times::Media => item.media_time.saturating_sub(first),
                     };
                     if context.clock.is_offline() {
                         // A late row enters at the current tick and corrects.
@@ -229,7 +229,10 @@ impl Slot {
         let Some(item) = self.pending.take() else {
             return Outcome::Next;
         };
-        let event_time = context.clock.event_time(item.media_time, self.first.unwrap_or(0));
+        let event_time = match self.traits.times {
+            Times::Event => EventTime(item.media_time),
+            Times::Media => context.clock.event_time(item.media_time, self.first.unwrap_or(0)),
+        };
         let at = At {
             camera: id,
             frame: item.frame,

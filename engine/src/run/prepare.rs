@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use flowrun_dsl::plan::Plan;
 use flowrun_dsl::port::Role;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, WallClock};
 use crate::dataflow::{Group, Inbox, Installation, NodeParts, OffloadPool, Writer};
 use crate::demand::{Demand, Watching};
 use crate::errors::{OperatorError, PrepareError};
 use crate::names::Names;
+use crate::network::Network;
 use crate::operator::{Pace, SinkWants, SourceSetup, SourceTraits, Stop};
 use crate::registry::{ErasedSource, Prepared, Registry};
 use crate::rows::CameraId;
@@ -54,8 +55,9 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
     let (plan, stop) = (Arc::new(plan), Stop::default());
     let names = Arc::new(Names::of(&plan));
     let mut errors = Vec::new();
-    let sources = open_cameras(&plan, registry, &names, &stop, &mut errors);
-    let clock = clock_for(&plan, &sources, &mut errors);
+    let wall = WallClock::default();
+    let sources = open_cameras(&plan, registry, &names, (&stop, &wall), &mut errors);
+    let clock = clock_for(&plan, &sources, wall, &mut errors);
     let context = Arc::new(Context::new(plan.clone(), names, clock, stop));
     let mut prepared = Vec::new();
     for node in &plan.nodes {
@@ -116,9 +118,10 @@ fn open_cameras(
     plan: &Plan,
     registry: &Registry,
     names: &Arc<Names>,
-    stop: &Stop,
+    (stop, wall): (&Stop, &WallClock),
     errors: &mut Vec<PrepareError>,
 ) -> Vec<(CameraId, Box<dyn ErasedSource>)> {
+    let network = Network::default();
     let mut sources = Vec::new();
     for (index, camera) in plan.cameras.iter().enumerate() {
         let id = CameraId(index as u32);
@@ -127,6 +130,8 @@ fn open_cameras(
             names,
             camera: id,
             stop: stop.clone(),
+            wall: wall.clone(),
+            network: network.clone(),
         };
         let definition = registry.definition(Role::Source, &camera.kind);
         let opened = definition
@@ -141,7 +146,12 @@ fn open_cameras(
 }
 
 /// Offline when every source is finite and runs as fast as it can; a mixture has no one time.
-fn clock_for(plan: &Plan, sources: &[(CameraId, Box<dyn ErasedSource>)], errors: &mut Vec<PrepareError>) -> Clock {
+fn clock_for(
+    plan: &Plan,
+    sources: &[(CameraId, Box<dyn ErasedSource>)],
+    wall: WallClock,
+    errors: &mut Vec<PrepareError>,
+) -> Clock {
     let offline = |traits: SourceTraits| traits.finite && traits.pace == Pace::Max;
     if !sources.is_empty() && sources.iter().all(|(_, source)| offline(source.traits())) {
         return Clock::offline();
@@ -158,7 +168,7 @@ fn clock_for(plan: &Plan, sources: &[(CameraId, Box<dyn ErasedSource>)], errors:
             errors.push(failed(name, error));
         }
     }
-    Clock::live()
+    Clock::live(wall)
 }
 
 fn parts(

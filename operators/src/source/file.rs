@@ -7,7 +7,7 @@ use dsl::port::RowKind;
 use engine::batch::RowType;
 use engine::errors::{OperatorError, Result};
 use engine::frame::Frame;
-use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop};
+use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Times};
 use ffmpeg_next as ff;
 use flowrun_dsl as dsl;
 use flowrun_engine as engine;
@@ -147,6 +147,7 @@ impl Source for FileSource {
         SourceTraits {
             finite: self.params.at_end == AtEnd::Stop,
             pace: self.params.pace,
+            times: Times::Media,
             overload: Overload::Wait,
         }
     }

@@ -4,6 +4,7 @@ mod damage;
 mod demux;
 mod file;
 pub mod rows;
+pub mod rtsp;
 mod size;
 pub mod synthetic;
 mod timeline;

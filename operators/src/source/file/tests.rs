@@ -29,10 +29,8 @@ fn params(path: impl Into<PathBuf>) -> FileParams {
 fn open_with(params: FileParams, stop: &Stop) -> Result<FileSource> {
     let names = Arc::new(Names::default());
     let setup = SourceSetup {
-        root: Path::new("/"),
-        names: &names,
-        camera: CameraId(0),
         stop: stop.clone(),
+        ..SourceSetup::new(Path::new("/"), &names, CameraId(0))
     };
     FileSource::open(params, &setup)
 }

@@ -19,7 +19,9 @@ use flowrun_dsl::params::{Choice, Params};
 use flowrun_dsl::port::RowKind;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::names::Names;
-use flowrun_engine::operator::{Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread};
+use flowrun_engine::operator::{
+    Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Thread, Times,
+};
 
 use crate::source::size::parse_size;
 use frames::{Found, Frames};
@@ -110,6 +112,7 @@ impl Source for RowsSource {
         SourceTraits {
             finite: true,
             pace: self.pace,
+            times: Times::Media,
             overload: Overload::Wait,
         }
     }

@@ -38,7 +38,9 @@ use flowrun_dsl::port::RowKind;
 use flowrun_engine::batch::RowType;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Matrix, Picture, PictureLayout, PixelFormat, Range};
-use flowrun_engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Thread};
+use flowrun_engine::operator::{
+    Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Thread, Times,
+};
 use flowrun_engine::rows::ClassId;
 
 use crate::source::size::parse_size;
@@ -165,6 +167,7 @@ impl Source for Synthetic {
         SourceTraits {
             finite,
             pace: self.params.pace,
+            times: Times::Media,
             overload: match (self.params.pace, finite) {
                 (Pace::Media, false) => Overload::Shed,
                 _ => Overload::Wait,
