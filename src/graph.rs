@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use flowrun_dsl::port::Catalogue;
+use flowrun_dsl::system::{Disk, System};
 use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
 use flowrun_engine::errors::PrepareError;
 use flowrun_engine::registry::Registry;
@@ -38,21 +39,38 @@ impl std::fmt::Display for GraphError {
 
 impl std::error::Error for GraphError {}
 
-/// Reads and compiles a graph file.
+/// The folder that a graph file lies in: its relative paths start there.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Reads and compiles a graph file that is trusted with every file of the machine, as code is.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn compile_file(path: &Path, catalogue: &dyn Catalogue) -> Result<(SourceFile, Compiled), GraphError> {
-    let name = path.display().to_string();
-    let bytes = read_bounded(path).map_err(|error| GraphError::Unreadable(format!("{name}: {error}")))?;
-    let folder = match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    };
-    compile_text(&name, bytes, folder, catalogue)
+    compile_file_with(path, &Disk, catalogue)
 }
 
-/// Compiles a graph whose relative paths start at `root`; `name` stands for it in messages.
+/// Reads and compiles a graph file that may name what `system` allows.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn compile_file_with(
+    path: &Path,
+    system: &dyn System,
+    catalogue: &dyn Catalogue,
+) -> Result<(SourceFile, Compiled), GraphError> {
+    let name = path.display().to_string();
+    let bytes = read_bounded(path).map_err(|error| GraphError::Unreadable(format!("{name}: {error}")))?;
+    compile_text_with(&name, bytes, folder_of(path), system, catalogue)
+}
+
+/// Compiles a graph whose relative paths start at `root`, trusted as [`compile_file`] does; `name` stands for it in
+/// messages.
 ///
 /// # Errors
 /// Everything that is wrong with it.
@@ -62,13 +80,23 @@ pub fn compile_text(
     root: &Path,
     catalogue: &dyn Catalogue,
 ) -> Result<(SourceFile, Compiled), GraphError> {
+    compile_text_with(name, text, root, &Disk, catalogue)
+}
+
+fn compile_text_with(
+    name: &str,
+    text: impl Into<Vec<u8>>,
+    root: &Path,
+    system: &dyn System,
+    catalogue: &dyn Catalogue,
+) -> Result<(SourceFile, Compiled), GraphError> {
     let source = SourceFile::new(name, text).map_err(|diagnostic| {
         let empty = SourceFile::new(name, "").expect("an empty text is a text");
         let mut diagnostics = Diagnostics::default();
         diagnostics.push(diagnostic);
         GraphError::Wrong(empty, diagnostics)
     })?;
-    match flowrun_dsl::compile(&source, root, catalogue) {
+    match flowrun_dsl::compile_with(&source, root, catalogue, system) {
         Ok(compiled) => Ok((source, compiled)),
         Err(diagnostics) => Err(GraphError::Wrong(source, diagnostics)),
     }

@@ -20,7 +20,7 @@ mod graph;
 pub mod serve;
 
 pub use cmd::main;
-pub use graph::{GraphError, compile_file, compile_text, prepare_compiled, run_file, run_text};
+pub use graph::{GraphError, compile_file, compile_file_with, compile_text, prepare_compiled, run_file, run_text};
 
 use flowrun_engine::registry::Registry;
 

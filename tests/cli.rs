@@ -381,3 +381,31 @@ fn a_model_of_another_shape_is_told_before_anything_runs() {
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
     assert!(folder.path("out/d.jsonl").exists());
 }
+
+#[test]
+fn a_graph_stays_in_its_folder_unless_another_is_named() {
+    let folder = Folder::new();
+    let writes = |path: &str| finite(10).replace("out/tracks.jsonl", path);
+    let graph = folder.write("graphs/graph.kdl", writes("../rows/tracks.jsonl"));
+    let said = on_file(&["run"], &graph);
+    assert_eq!(said.code, Some(2));
+    tells(
+        &said.err,
+        &[
+            "flowrun::path-outside",
+            "graph.kdl:4:",
+            "../rows/tracks.jsonl",
+            "--root",
+        ],
+    );
+    assert_eq!(folder.names(), ["graphs/graph.kdl"]);
+    let root = folder.path("rows");
+    std::fs::create_dir(&root).unwrap();
+    let named = on_file(&["run", "--root", root.to_str().unwrap()], &graph);
+    assert_eq!(named.code, Some(0), "{}", named.err);
+    assert!(!folder.read("rows/tracks.jsonl").is_empty());
+    // A link in its folder leads out of it just as well.
+    std::os::unix::fs::symlink(&root, folder.path("graphs/link")).unwrap();
+    let linked = folder.write("graphs/linked.kdl", writes("link/other.jsonl"));
+    assert_eq!(on_file(&["run"], &linked).code, Some(2));
+}

@@ -51,7 +51,7 @@ fn agree(photo: &str, expected: &[Found], found: &[Found]) {
 #[test]
 fn photos_give_the_golden_detections_from_file_to_rows() {
     let Some(data) = reference_data() else { return };
-    if flowrun::engine::infer::runtime().is_err() {
+    if !support::has_onnx_runtime() {
         println!("skipped: no ONNX Runtime");
         return;
     }
@@ -71,7 +71,12 @@ fn photos_give_the_golden_detections_from_file_to_rows() {
         data.join("models/yolo11n-coco.onnx").display()
     );
     let path = folder.write("photos.kdl", graph);
-    let output = flowrun().arg("run").arg(path).output().expect("it runs");
+    let output = flowrun()
+        .args(["run", "--root"])
+        .arg(&data)
+        .arg(path)
+        .output()
+        .expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Vec<Value> = folder
         .read("seen.jsonl")

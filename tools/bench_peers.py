@@ -131,7 +131,7 @@ def run_flowrun(arguments, threads, folder):
     quoted = {name: json.dumps(str(pathlib.Path(path).resolve()))
               for name, path in (("model", arguments.model), ("clip", arguments.clip), ("rows", rows))}
     graph.write_text(GRAPH.format(score=SCORE, iou=IOU, most=MOST, threads=threads, **quoted), encoding="utf-8")
-    _, complaints, numbers = child([arguments.flowrun, "run", str(graph)], {"FLOWRUN_LOG": "warn"})
+    _, complaints, numbers = child([arguments.flowrun, "run", "--root", "/", str(graph)], {"FLOWRUN_LOG": "warn"})
     lines = complaints.splitlines()
     # "12.34 s" opens the summary; "road ADMITTED ANSWERED ..." is the camera's line.
     elapsed_s = next(float(line[:-2]) for line in lines if line.endswith(" s") and line[:-2].replace(".", "").isdigit())

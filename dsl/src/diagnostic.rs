@@ -66,6 +66,8 @@ codes! {
     SECRET = "secret";
     /// A file that does not exist.
     MISSING_FILE = "missing-file";
+    /// A file outside of the folders that graphs may use.
+    PATH_OUTSIDE = "path-outside";
     /// A polygon or line that cannot be one.
     BAD_SHAPE = "bad-shape";
     /// A zone that some cameras of a flow do not have.

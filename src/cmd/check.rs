@@ -1,18 +1,16 @@
 //! `flowrun check`: everything that is wrong with a graph file, at once.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use flowrun_dsl::Diagnostics;
 use flowrun_engine::registry::Registry;
 
+use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, present, refuse};
-use crate::graph::compile_file;
 
 #[derive(Args)]
 pub struct Check {
-    /// The graph file
-    graph: PathBuf,
+    #[command(flatten)]
+    graph: GraphFile,
     /// How to print what is found
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -20,7 +18,7 @@ pub struct Check {
 
 impl Check {
     pub fn execute(&self, registry: &Registry) -> Exit {
-        match compile_file(&self.graph, registry) {
+        match self.graph.compile(registry) {
             Ok((source, compiled)) => {
                 let mut warnings = Diagnostics::default();
                 compiled.warnings.into_iter().for_each(|warning| warnings.push(warning));

@@ -1,22 +1,20 @@
 //! `flowrun graph`: a graph file as a picture.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use flowrun_engine::registry::Registry;
 
+use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, refuse};
-use crate::graph::compile_file;
 
 #[derive(Args)]
 pub struct Graph {
-    /// The graph file
-    graph: PathBuf,
+    #[command(flatten)]
+    graph: GraphFile,
 }
 
 impl Graph {
     pub fn execute(&self, registry: &Registry) -> Exit {
-        match compile_file(&self.graph, registry) {
+        match self.graph.compile(registry) {
             Ok((_, compiled)) => {
                 print!("{}", flowrun_dsl::plan::draw(&compiled.plan));
                 Exit::Done

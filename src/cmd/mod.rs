@@ -2,6 +2,7 @@
 
 mod check;
 mod doctor;
+mod file;
 mod graph;
 mod ops;
 mod plan;

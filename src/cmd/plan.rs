@@ -1,17 +1,15 @@
 //! `flowrun plan`: what a graph file compiles to.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use flowrun_engine::registry::Registry;
 
+use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, refuse};
-use crate::graph::compile_file;
 
 #[derive(Args)]
 pub struct Plan {
-    /// The graph file
-    graph: PathBuf,
+    #[command(flatten)]
+    graph: GraphFile,
     /// How to print the plan
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -19,7 +17,7 @@ pub struct Plan {
 
 impl Plan {
     pub fn execute(&self, registry: &Registry) -> Exit {
-        let compiled = match compile_file(&self.graph, registry) {
+        let compiled = match self.graph.compile(registry) {
             Ok((_, compiled)) => compiled,
             Err(error) => return refuse(&error, self.format),
         };

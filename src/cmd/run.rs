@@ -1,7 +1,6 @@
 //! `flowrun run`: runs a graph file to its end, or until it is told to stop.
 
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -13,8 +12,9 @@ use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
 use flowrun_engine::registry::Registry;
 use flowrun_engine::run::{Options, Report};
 
+use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, present, refuse};
-use crate::graph::{GraphError, compile_file, prepare_compiled};
+use crate::graph::{GraphError, prepare_compiled};
 use crate::serve::{GraphText, Server, Settings};
 
 /// How often the status line is written anew in a terminal, and a plain line elsewhere.
@@ -23,8 +23,8 @@ const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
 pub struct Run {
-    /// The graph file
-    graph: PathBuf,
+    #[command(flatten)]
+    graph: GraphFile,
     /// Dataflow workers
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -58,7 +58,7 @@ impl Run {
     }
 
     fn run(&self, registry: &Registry, signals: &Signals) -> Result<Report, GraphError> {
-        let (source, compiled) = compile_file(&self.graph, registry)?;
+        let (source, compiled) = self.graph.compile(registry)?;
         let mut warnings = Diagnostics::default();
         // What `--listen` mends is not worth a word.
         let served = |warning: &&Diagnostic| self.listen.is_some() && warning.code == code::NO_SERVER;

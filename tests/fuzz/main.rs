@@ -87,7 +87,7 @@ fn rounds(usual: u64) -> u64 {
 
 #[test]
 fn graphs() {
-    let seeds: Vec<Vec<u8>> = ["junction", "count-only", "people-waiting", "live"]
+    let seeds: Vec<Vec<u8>> = ["junction", "count-only", "people-waiting", "offline"]
         .map(|name| {
             std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("graphs/{name}.kdl")))
                 .expect("it is there")

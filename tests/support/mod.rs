@@ -76,3 +76,8 @@ pub fn on_file(command: &[&str], file: &Path) -> Said {
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+/// Whether models can be run here.
+pub fn has_onnx_runtime() -> bool {
+    flowrun::engine::infer::runtime().is_ok()
+}

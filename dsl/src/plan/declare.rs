@@ -87,7 +87,40 @@ fn missing_files(
     }
 }
 
+/// What the paths among a node's parameters may not be.
+pub fn paths_outside(
+    reader: &mut Reader,
+    schema: &ParamsSchema,
+    values: &ParamValues,
+    files: Files,
+    place: impl Fn(&str) -> Span,
+) {
+    for spec in schema.params.iter().filter(|spec| spec.ty == ParamType::Path) {
+        if let Some(Value::Text(path)) = values.get(&spec.name) {
+            is_allowed(reader, path, files, place(&spec.name));
+        }
+    }
+}
+
+fn is_allowed(reader: &mut Reader, path: &str, files: Files, span: Span) -> bool {
+    let allowed = files.system.allows(&files.root.join(path));
+    if !allowed {
+        reader.report(
+            Diagnostic::error(
+                code::PATH_OUTSIDE,
+                format!("`{path}` lies outside of the graph's folder"),
+            )
+            .label(span, "not a graph's to read or write")
+            .help("move it there, or let graphs use another folder with --root FOLDER"),
+        );
+    }
+    allowed
+}
+
 fn missing_file(reader: &mut Reader, path: &str, files: Files, span: Span) {
+    if !is_allowed(reader, path, files, span) {
+        return;
+    }
     if !files.system.exists(&files.root.join(path)) {
         reader.report(
             Diagnostic::error(code::MISSING_FILE, format!("there is no file `{path}`"))

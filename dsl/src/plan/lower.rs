@@ -37,6 +37,7 @@ struct Lower<'l, 'g, 'a> {
     cameras: &'l [CameraPlan],
     models: &'l BTreeMap<String, ModelPlan>,
     points: &'l Points<'g, 'a>,
+    files: Files<'l>,
     /// By slot; present once its node is made.
     emitted: Vec<Option<Emitted>>,
     /// By slot: the index of its node.
@@ -76,6 +77,7 @@ pub fn lower(
         cameras: &cameras,
         models: &models,
         points: &points,
+        files,
         emitted: vec![None; points.slots.len()],
         place,
     };
@@ -206,6 +208,10 @@ impl Lower<'_, '_, '_> {
         }
         let params = reader.complete(&step.spec.params, &[&step.given], &step.kind.value, step.span);
         let overrides = self.overrides(reader, slot, &cameras, known);
+        let place = |param: &str| step.given.0.get(param).map_or(step.span, |value| value.span);
+        for values in std::iter::once(&params).chain(overrides.values()) {
+            declare::paths_outside(reader, &step.spec.params, values, self.files, place);
+        }
         self.references(reader, slot, &params, &overrides, &cameras, known);
         let query = match (slot.query, inputs.first()) {
             (Some(query), Some(input)) if known => query::compile(reader, query, &input.rows),
