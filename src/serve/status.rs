@@ -121,11 +121,15 @@ pub fn millis(micros: u64) -> f64 {
 
 /// How a camera does now; before the run begins all wait.
 pub fn health(context: &Context, camera: usize) -> CameraHealth {
-    let now = match context.clock.has_begun() {
+    context.health.of_camera(CameraId(camera as u32), now_us(context))
+}
+
+/// Microseconds since the run began; asking the clock itself would begin it.
+fn now_us(context: &Context) -> u64 {
+    match context.clock.has_begun() {
         true => context.clock.now_us(),
         false => 0,
-    };
-    context.health.of_camera(CameraId(camera as u32), now)
+    }
 }
 
 /// The cameras of which nothing is known yet.
@@ -143,7 +147,7 @@ fn cameras(context: &Context, now: &Now) -> Vec<Camera> {
         .map(|(index, camera)| {
             let health = health(context, index);
             let counts = context.ledger.counts(CameraId(index as u32));
-            let elapsed = context.clock.now_us();
+            let elapsed = now_us(context);
             Camera {
                 name: camera.name.clone(),
                 group: camera.group.clone(),
@@ -223,8 +227,8 @@ impl Status {
         };
         Status {
             run,
-            cameras: begun.map_or_else(Vec::new, |context| cameras(context, now)),
-            nodes: begun.map_or_else(Vec::new, |context| nodes(context, now)),
+            cameras: context.map_or_else(Vec::new, |context| cameras(context, now)),
+            nodes: context.map_or_else(Vec::new, |context| nodes(context, now)),
             errors: context.map_or_else(Vec::new, errors),
             site: context.map_or_else(Vec::new, |context| context.audience.site.list()),
             process: Process::now(),

@@ -56,7 +56,7 @@ pub trait Sink: Sized + Send + Sync + 'static {
     /// What is wrong, and what mends it.
     fn open(&self) -> Result<Box<dyn SinkWriter>>;
 
-    /// Appends an answer's rows; an answer without any may append nothing.
+    /// Appends an answer's rows. Called for every answer; one without rows may append nothing.
     ///
     /// # Errors
     /// Becomes an error row.

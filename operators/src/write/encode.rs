@@ -64,6 +64,10 @@ impl RowEncoder {
     /// # Errors
     /// For pictures, which have no such form.
     pub fn encode(&self, answer: &Answer, location: Location, out: &mut Vec<u8>) -> Result<()> {
+        if matches!(&answer.batch, Batch::Packets(_) | Batch::Frames(_)) {
+            return Err(OperatorError::new("pictures have no form as JSON")
+                .help("`encode` them, or write the rows of a detector"));
+        }
         if answer.batch.is_empty() {
             return Ok(());
         }
@@ -76,10 +80,7 @@ impl RowEncoder {
         }
         let names = &self.names;
         match &answer.batch {
-            Batch::Packets(_) | Batch::Frames(_) => {
-                return Err(OperatorError::new("pictures have no form as JSON")
-                    .help("`encode` them, or write the rows of a detector"));
-            }
+            Batch::Packets(_) | Batch::Frames(_) => {}
             Batch::Detections(rows) => {
                 for row in rows.iter() {
                     let mut line = Line::resume(out, &head);
