@@ -141,7 +141,8 @@ fn an_event_larger_than_all_that_is_kept_is_kept_alone() {
     events.push([format!("event: n\ndata: {}\n\n", "x".repeat(200)).as_bytes()]);
     assert_eq!(events.ring().events.len(), 1);
     push(&events, 4..5);
-    assert_eq!((events.ring().events.len(), events.ring().oldest()), (1, START + 4));
+    let ring = events.ring();
+    assert_eq!((ring.events.len(), ring.oldest()), (1, START + 4));
 }
 
 #[test]
