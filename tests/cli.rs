@@ -286,6 +286,57 @@ fn an_interrupted_run_finishes_what_it_admitted() {
 }
 
 #[test]
+fn a_killed_run_leaves_what_it_had_written() {
+    let folder = Folder::new();
+    let graph = folder.write(
+        "graph.kdl",
+        r#"
+cameras street { synthetic north fps=50 size="320x180"; }
+flow all from=street { truth-tracks as=tracks; }
+flow wall from=street { draw tracks=all.tracks; encode h264 preset=ultrafast keyframe-every="200ms" as=video; }
+write { jsonl "out/tracks.jsonl" from=all.tracks; mp4 "out/{camera}.mp4" from=wall.video; }
+"#,
+    );
+    let mut child = flowrun().args(["run", "--quiet"]).arg(&graph).spawn().unwrap();
+    let (rows, video) = (
+        folder.path("out/tracks.jsonl.partial"),
+        folder.path("out/north.mp4.partial"),
+    );
+    let began = Instant::now();
+    while ![(&rows, 5_000), (&video, 30_000)]
+        .iter()
+        .all(|(file, enough)| std::fs::metadata(file).is_ok_and(|file| file.len() > *enough))
+    {
+        assert!(began.elapsed() < Duration::from_secs(60), "nothing is written");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // SIGKILL: nothing in the process can tidy up.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(
+        folder.names(),
+        ["graph.kdl", "out/north.mp4.partial", "out/tracks.jsonl.partial"]
+    );
+    let text = folder.read("out/tracks.jsonl.partial");
+    let whole = &text[..text.rfind('\n').unwrap() + 1];
+    let frames: Vec<u64> = whole
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["frame"].as_u64().unwrap())
+        .collect();
+    assert!(frames.len() > 20 && frames.is_sorted());
+    // The recording is a camera for the next run.
+    let again = folder.write(
+        "again.kdl",
+        "cameras c { file north \"out/north.mp4.partial\" pace=max; }\nflow f from=c { encode h264; write { mp4 \"again.mp4\"; }; }",
+    );
+    let ran = on_file(&["run"], &again);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let admitted = ran.err.lines().find_map(|line| line.strip_prefix("north")).unwrap();
+    let admitted: u64 = admitted.split_whitespace().next().unwrap().parse().unwrap();
+    assert!(admitted >= 10, "{}", ran.err);
+}
+
+#[test]
 fn a_full_disk_ends_the_run_and_leaves_the_older_file() {
     let folder = Folder::new();
     let graph = folder.write("graph.kdl", finite(100_000));

@@ -57,6 +57,9 @@ const UNSAFE: [&str; 8] = [
 /// Where operators live, which see event time alone (law 6).
 const CLOCKLESS: [&str; 1] = ["operators/src/"];
 
+/// Where a clock is read all the same: how long ago a viewer asked decides whether pictures are wanted, and no row.
+const CLOCKS: [&str; 1] = ["operators/src/publish/hls_clock.rs"];
+
 const LINES_AT_MOST: usize = 700;
 
 fn root() -> &'static Path {
@@ -247,7 +250,7 @@ fn operators_read_no_wall_clock() {
     let mut faults = Vec::new();
     for source in sources()
         .iter()
-        .filter(|source| source.is_in(&CLOCKLESS) && !source.is_test())
+        .filter(|source| source.is_in(&CLOCKLESS) && !source.is_in(&CLOCKS) && !source.is_test())
     {
         for (number, line) in source.code() {
             if ["SystemTime", "Instant"].iter().any(|clock| has_word(line, clock)) {

@@ -35,4 +35,5 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SinkDef::<publish::hls::Hls>::new(),
     &SinkDef::<write::jsonl::Jsonl>::new(),
     &SinkDef::<publish::sse::Sse>::new(),
+    &SinkDef::<write::mp4::Mp4>::new(),
 ];

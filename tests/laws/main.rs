@@ -5,6 +5,7 @@ mod completeness;
 mod counts;
 mod determinism;
 mod live;
+mod pictures;
 mod scene;
 mod trouble;
 mod truth;

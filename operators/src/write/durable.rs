@@ -73,6 +73,27 @@ impl DurableFile {
     }
 }
 
+impl DurableFile {
+    /// Takes `PATH.partial` away: there is nothing to keep.
+    ///
+    /// # Errors
+    /// As the system reports it.
+    pub fn discard(self) -> io::Result<()> {
+        fs::remove_file(&self.partial)
+    }
+
+    /// Makes a folder and those above it, and sees whether files can be made in it.
+    ///
+    /// # Errors
+    /// When they cannot.
+    pub fn try_folder(folder: &Path) -> Result<()> {
+        let probe = folder.join(format!(".flowrun-{}", std::process::id()));
+        let tried = fs::create_dir_all(folder).and_then(|()| File::create(&probe).map(drop));
+        let tried = tried.and_then(|()| fs::remove_file(&probe));
+        tried.map_err(|error| refused(folder, &error))
+    }
+}
+
 impl SinkWriter for DurableFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Some(kind) = self.broken {

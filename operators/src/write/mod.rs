@@ -4,3 +4,4 @@ pub mod durable;
 pub(crate) mod encode;
 pub mod jsonl;
 pub(crate) mod line;
+pub mod mp4;

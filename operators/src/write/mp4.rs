@@ -1,0 +1,112 @@
+//! `mp4`: encoded pictures as fragmented MP4, one file a camera.
+//!
+//! A file is a header and fragments that each stand by themselves, so what was written plays also when the process was
+//! killed in between: `PATH.partial` then ends with its last whole fragment. Fragments are cut on the worker that brings the
+//! packets (`recorder`), and files belong to the sink's thread (`files`).
+
+mod files;
+mod recorder;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use flowrun_dsl::params::Params;
+use flowrun_dsl::port::{PortRows, Role, RowKind};
+use flowrun_engine::batch::{Answer, Batch};
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWriter};
+use flowrun_engine::rows::CameraId;
+
+use files::Files;
+use recorder::{PathOf, Recorder};
+
+/// Records encoded pictures as fragmented MP4, one file a camera.
+///
+/// Until a file is complete it is called PATH.partial, and plays as far as it goes. A camera whose pictures change in
+/// size goes on in PATH.2.mp4. A camera without pictures leaves no file.
+#[derive(Clone, Debug, Params)]
+pub struct Mp4Params {
+    /// The file, with {camera} for the camera's name and {time} for the time of its first picture in UTC. Folders above it
+    /// are made.
+    #[param(positional)]
+    pub path: PathBuf,
+    /// After this long, at the next keyframe, another file begins; the path needs {time} then. Without it there is one file.
+    #[param(min = 1, max = 604_800)]
+    pub segment: Option<Duration>,
+}
+
+/// The recorders of all cameras; none where the sink does not see one.
+type Recorders = Arc<[Option<Mutex<Recorder>>]>;
+
+/// The sink `mp4`.
+pub struct Mp4 {
+    recorders: Recorders,
+}
+
+fn refuse(cause: String, remedy: &str) -> OperatorError {
+    OperatorError::new(cause).help(remedy)
+}
+
+impl Sink for Mp4 {
+    const KIND: &'static str = "mp4";
+    const ROLE: Role = Role::Write;
+    // Each file has one camera's pictures alone, so their order is enough.
+    const ORDER: SinkOrder = SinkOrder::Camera;
+    type Params = Mp4Params;
+
+    fn takes() -> PortRows {
+        PortRows::Only(RowKind::Packet)
+    }
+
+    fn new(params: Mp4Params, setup: &NodeSetup<'_>) -> Result<Self> {
+        let written = params.path.to_string_lossy();
+        let known = written.replace("{camera}", "").replace("{time}", "");
+        if known.contains(['{', '}']) {
+            let cause = format!("the path `{written}` has a place that cannot be filled in");
+            return Err(refuse(cause, "it may have {camera} and {time}"));
+        }
+        if !written.ends_with(".mp4") {
+            let cause = format!("`{written}` does not end with .mp4");
+            return Err(refuse(cause, "name a file: mp4 \"out/{camera}.mp4\""));
+        }
+        if setup.node.cameras.len() > 1 && !written.contains("{camera}") {
+            let cause = format!("`{written}` is one file for {} cameras", setup.node.cameras.len());
+            return Err(refuse(
+                cause,
+                "write it with the camera's name: mp4 \"out/{camera}.mp4\"",
+            ));
+        }
+        if params.segment.is_some() && !written.contains("{time}") {
+            let cause = format!("`{written}` is one name for many files");
+            return Err(refuse(cause, "write it with the time: mp4 \"out/{camera}-{time}.mp4\""));
+        }
+        let recorder = |camera: usize| {
+            setup.node.cameras.contains(&camera).then(|| {
+                let name = setup.names.camera(CameraId(camera as u32));
+                let path = setup.plan.root.join(written.replace("{camera}", &name));
+                Mutex::new(Recorder::new(PathOf::new(path), params.segment))
+            })
+        };
+        Ok(Mp4 {
+            recorders: (0..setup.plan.cameras.len()).map(recorder).collect(),
+        })
+    }
+
+    fn open(&self) -> Result<Box<dyn SinkWriter>> {
+        Ok(Box::new(Files::open(self.recorders.clone())?))
+    }
+
+    fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
+        let (camera, Batch::Packets(packets)) = (answer.at.camera, &answer.batch) else {
+            return Ok(());
+        };
+        let Some(Some(recorder)) = self.recorders.get(camera.0 as usize) else {
+            return Ok(());
+        };
+        let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        recorder.push(camera, packets, out)
+    }
+}
