@@ -41,7 +41,10 @@ fn written(text: &str, workers: &str) -> BTreeMap<String, Vec<u8>> {
     let graph = folder.write("graphs/graph.kdl", text);
     let said = on_file(&["run", "--quiet", "--workers", workers], &graph);
     assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
-    let names = folder.names().into_iter().filter(|name| name.starts_with("graphs/out/"));
+    let names = folder
+        .names()
+        .into_iter()
+        .filter(|name| name.starts_with("graphs/out/"));
     names
         .map(|name| (name.clone(), std::fs::read(folder.path(&name)).unwrap()))
         .collect()

@@ -112,7 +112,7 @@ fn the_command_line_says_where() {
         "cannot listen on",
         "another program has this port",
         "graph.kdl:1",
-        &format!("{address}"),
+        &address.to_string(),
     ] {
         assert!(refused.err.contains(words), "`{words}` is not in:\n{}", refused.err);
     }

@@ -275,6 +275,9 @@ impl System for Nothing {
     fn exists(&self, _: &Path) -> bool {
         false
     }
+    fn allows(&self, _: &Path) -> bool {
+        true
+    }
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Scaled {
 fn writable(format: Pixel, size: Size) -> Result<Video> {
     let frame = Video::new(format, size.width, size.height);
     // SAFETY: only pointers are looked at; the frame's own is null when it could not be allocated.
-    let allocated = unsafe { frame.as_ptr().as_ref() }.is_some_and(|raw| raw.data[0] != ptr::null_mut());
+    let allocated = unsafe { frame.as_ptr().as_ref() }.is_some_and(|raw| !raw.data[0].is_null());
     if allocated {
         Ok(frame)
     } else {

@@ -1,9 +1,8 @@
 //! What is recorded plays, also when nobody said that it was over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flowrun_dsl::params::Template;
 use flowrun_dsl::plan::Plan;
 use flowrun_dsl::port::Role;
 use flowrun_engine::audience::Audience;
