@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo build test lint bench bench-peers soak-memory clean
+.PHONY: help setup setup-tests demo build test lint bench bench-peers soak-memory clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,13 +13,16 @@ help: ## List the targets
 setup: ## Install what building needs: FFmpeg, clang, ONNX Runtime (listed before it is installed)
 	@tools/setup.sh
 
+setup-tests:
+	@tools/setup.sh tests
+
 demo: build ## Run the junction on synthetic cameras and say where its page is
 	$(or $(CARGO_TARGET_DIR),target)/release/flowrun run graphs/junction.kdl --root models --listen 127.0.0.1:8080+
 
 build: setup ## Build the release binary, target/release/flowrun
 	$(CARGO) build --release --locked
 
-test: setup ## Run all tests
+test: setup-tests ## Install what tests need, and run all of them
 	$(CARGO) test --workspace --locked
 
 lint: setup ## Check format, clippy and, where cargo-deny is installed, licences and advisories

@@ -1,5 +1,5 @@
 //! The page of a run in headless Chromium: pictures play with boxes over them, counts change, the graph is drawn, nothing
-//! complains. Needs Chromium, Node and what `make browsers` puts under `tests/browser/`.
+//! complains. Needs Chromium, Node and what `tools/setup.sh tests` puts under `tests/browser/`.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -47,7 +47,7 @@ fn shows_a_run() {
     let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
     let chromium = std::env::var_os("CHROMIUM").is_some() || chromium.iter().any(|path| std::path::Path::new(path).exists());
     if !chromium || !browser.join("node_modules/playwright-core").exists() {
-        println!("skipped: no Chromium, or no tests/browser/node_modules: make browsers");
+        println!("skipped: no Chromium, or no tests/browser/node_modules: tools/setup.sh tests");
         return;
     }
     let folder = Folder::new();

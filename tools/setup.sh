@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what building and testing need: the system's FFmpeg and clang, and ONNX Runtime under .deps/.
+# Brings what building needs: the system's FFmpeg and clang, and ONNX Runtime under .deps/. With the word `tests` also what
+# the tests bring together with flowrun: a real RTSP server, a real browser and players.
 # Quick when everything is there, and then it needs neither the network nor root. Asked for by the
 # Makefile's other targets. Installs nothing without having listed it first.
 set -euo pipefail
@@ -11,7 +12,7 @@ packages=(
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev ffmpeg
     python3 python3-venv
 )
-# For the tests of network cameras: GStreamer's RTSP server, and its encoders (x264 is in ugly, x265 in bad).
+# With `tests`, for those of network cameras: GStreamer's RTSP server, and its encoders (x264 is in ugly, x265 in bad).
 test_packages=(
     python3-gi gir1.2-gst-rtsp-server-1.0
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
@@ -37,7 +38,7 @@ system_packages() {
         return
     fi
     local missing=() package
-    for package in "${packages[@]}" "${test_packages[@]}"; do
+    for package in "${packages[@]}"; do
         installed "$package" || missing+=("$package")
     done
     [ ${#missing[@]} -eq 0 ] && return
@@ -53,6 +54,28 @@ system_packages() {
     "${as_root[@]}" apt-get update --quiet
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
         apt-get install --yes --quiet --no-install-recommends "${missing[@]}"
+}
+
+# What those tests need that are skipped without it. Other distributions' chromium is no package of theirs, or a snap.
+tested_with() {
+    packages+=("${test_packages[@]}")
+    command -v npm >/dev/null || packages+=(nodejs npm)
+    if grep -q '^ID=debian$' /etc/os-release 2>/dev/null; then
+        command -v google-chrome >/dev/null || packages+=(chromium)
+    fi
+}
+
+players() {
+    local from=tests/browser
+    if ! command -v npm >/dev/null || cmp -s "$from/package-lock.json" "$from/node_modules/installed"; then
+        return
+    fi
+    echo "setup: fetching into $from/node_modules what $from/package.json names"
+    if (cd "$from" && npm ci --silent --no-audit --no-fund --ignore-scripts); then
+        cp "$from/package-lock.json" "$from/node_modules/installed"
+    else
+        echo "setup: npm could not fetch them: tests that need a browser will be skipped" >&2
+    fi
 }
 
 rust() {
@@ -119,6 +142,8 @@ PYTHON
     cp "$pin" "$into/installed"
 }
 
+[ "${1:-}" != tests ] || tested_with
 system_packages
 rust
 onnxruntime
+[ "${1:-}" != tests ] || players
