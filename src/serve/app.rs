@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use flowrun_engine::run::context::Context;
 use flowrun_engine::site;
 use futures_util::{FutureExt, StreamExt};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::json;
@@ -64,6 +64,8 @@ struct Known {
     run: OnceLock<Arc<Context>>,
     rates: Rates,
     refused: AtomicU64,
+    /// Whether somebody asked for the run's end, even before there was one.
+    stop: AtomicBool,
     connections: Connections,
 }
 
@@ -102,6 +104,7 @@ impl App {
             run: OnceLock::new(),
             rates: Rates::default(),
             refused: AtomicU64::new(0),
+            stop: AtomicBool::new(false),
             connections: connections.clone(),
         });
         Arc::new(App {
@@ -117,6 +120,9 @@ impl App {
     /// Serves this run from now on. The first one stays.
     pub fn attach(&self, context: Arc<Context>) {
         let _ = self.known.run.set(context);
+        if let (true, Some(context)) = (self.known.stop.load(Ordering::SeqCst), self.known.run()) {
+            context.end();
+        }
     }
 
     /// The address to open in a browser.
@@ -241,10 +247,13 @@ fn last(mut response: Response<Body>) -> Response<Body> {
 
 fn router(known: Arc<Known>) -> Router {
     Router::new()
-        .route("/", get(|| async { asset("index.html") }))
+        .route(
+            "/",
+            get(|headers: HeaderMap| async move { asset("index.html", &headers) }),
+        )
         .route(
             "/assets/{name}",
-            get(|Path(name): Path<String>| async move { asset(&name) }),
+            get(|Path(name): Path<String>, headers: HeaderMap| async move { asset(&name, &headers) }),
         )
         .route(
             "/healthz",
@@ -264,22 +273,28 @@ fn router(known: Arc<Known>) -> Router {
         .with_state(known)
 }
 
-fn asset(name: &str) -> Response<Body> {
+fn asset(name: &str, asked: &HeaderMap) -> Response<Body> {
     let Some(asset) = page::find(name) else {
         return refusal(StatusCode::NOT_FOUND, "there is nothing at this path", None);
     };
+    let tag = asset.etag();
+    let known = asked
+        .get(header::IF_NONE_MATCH)
+        .is_some_and(|value| value.as_bytes() == tag.as_bytes());
     let headers = [
         (header::CONTENT_TYPE, asset.media.to_owned()),
-        (header::ETAG, asset.etag()),
+        (header::ETAG, tag),
         (header::CACHE_CONTROL, "no-cache".to_owned()),
     ];
-    (headers, asset.bytes).into_response()
+    match known {
+        true => (StatusCode::NOT_MODIFIED, headers).into_response(),
+        false => (headers, asset.bytes).into_response(),
+    }
 }
 
 async fn ready(State(known): State<Arc<Known>>) -> Response<Body> {
-    let context = known.begun();
-    let waiting = context.map_or_else(Vec::new, |context| status::waiting(context));
-    let ready = context.is_some() && waiting.is_empty();
+    let waiting = known.run().map_or_else(Vec::new, status::waiting);
+    let ready = known.begun().is_some() && waiting.is_empty();
     let status = match ready {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
@@ -331,11 +346,11 @@ async fn document(State(known): State<Arc<Known>>) -> Response<Body> {
 }
 
 async fn stop(State(known): State<Arc<Known>>) -> Response<Body> {
-    let Some(context) = known.begun() else {
-        let remedy = "ask again once /readyz knows of a run";
-        return refusal(StatusCode::CONFLICT, "the run has not begun yet", Some(remedy));
-    };
-    context.end();
+    // In this order, so that a run which is attached meanwhile hears of it one way or the other.
+    known.stop.store(true, Ordering::SeqCst);
+    if let Some(context) = known.run() {
+        context.end();
+    }
     json(StatusCode::ACCEPTED, &json!({ "stopping": true }))
 }
 

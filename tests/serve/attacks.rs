@@ -83,6 +83,13 @@ fn a_page_elsewhere_changes_nothing_and_reads_nothing() {
     );
     assert_eq!(read.status, 200);
     is_guarded(&read);
+    let socket = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Authorization", &bearer),
+        evil,
+    ];
+    assert_eq!(ask(served.address, "GET", "/events/a", &socket).status, 403);
     assert!(!served.is_finished());
     let stopped = post(&[("Authorization", &bearer)]);
     assert_eq!(

@@ -197,11 +197,10 @@ fn the_status_says_how_cameras_do_and_what_went_wrong() {
     let served = troubled();
     let status = until("frames and faults", || {
         let status = look(&served, "/api/status").json();
-        let frames = status["cameras"]
-            .as_array()?
-            .iter()
-            .filter(|camera| camera["admitted"].as_u64() >= Some(2));
-        (frames.count() == 3).then_some(status)
+        let cameras = status["cameras"].as_array()?.iter();
+        let frames = cameras.clone().filter(|camera| camera["admitted"].as_u64() >= Some(2));
+        let ended = cameras.filter(|camera| camera["health"] == "ended");
+        (frames.count() == 3 && ended.count() == 2).then_some(status)
     });
     let camera = |name: &str| {
         let cameras = status["cameras"].as_array().unwrap();
@@ -299,6 +298,15 @@ fn the_graph_has_all_nodes_and_edges() {
 #[test]
 fn metrics_are_strictly_what_prometheus_reads() {
     let served = troubled();
+    until("the end of the recording", || {
+        let cameras = look(&served, "/api/status").json()["cameras"].clone();
+        let damaged = cameras
+            .as_array()?
+            .iter()
+            .find(|camera| camera["name"] == "damaged")?
+            .clone();
+        (damaged["health"] == "ended").then_some(())
+    });
     let answer = look(&served, "/metrics");
     assert_eq!(
         answer.header("content-type"),
