@@ -13,6 +13,8 @@ use std::ptr;
 
 use engine::errors::{OperatorError, Result};
 use engine::operator::Stop;
+use engine::packet::{Codec, CodecConfig};
+use engine::rows::Size;
 use ff::ffi;
 use ff::format::context::Input;
 use ffmpeg_next as ff;
@@ -122,6 +124,36 @@ impl Demuxer {
         self.video().parameters()
     }
 
+    /// What a decoder must know, where the file keeps it as ISO/IEC 14496-15 says (MP4, Matroska); with it, how many bytes
+    /// the length of a NAL unit takes. None for other codecs and for byte streams, whose packets cannot be passed on as
+    /// they are.
+    pub fn config(&self) -> Option<(CodecConfig, usize)> {
+        let parameters = self.parameters();
+        let codec = match parameters.id() {
+            ff::codec::Id::H264 => Codec::H264,
+            ff::codec::Id::HEVC => Codec::H265,
+            _ => return None,
+        };
+        // SAFETY: the parameters belong to the open input, which keeps them while this borrow of it lasts; libav gives
+        // the length of what the pointer points at, which is checked for null.
+        let (record, width, height) = unsafe {
+            let raw = parameters.as_ptr();
+            let length = usize::try_from((*raw).extradata_size).ok()?;
+            if (*raw).extradata.is_null() || length == 0 {
+                return None;
+            }
+            let record = std::slice::from_raw_parts((*raw).extradata, length).to_vec();
+            (record, (*raw).width, (*raw).height)
+        };
+        let size = Size {
+            width: u32::try_from(width).ok()?,
+            height: u32::try_from(height).ok()?,
+        };
+        let (record, length_bytes) = four_byte_lengths(codec, record)?;
+        let record = record.into();
+        Some((CodecConfig { codec, size, record }, length_bytes))
+    }
+
     /// The unit of the packets' timestamps.
     pub fn time_base(&self) -> ff::Rational {
         self.video().time_base()
@@ -173,6 +205,21 @@ impl Demuxer {
             }
         }
     }
+}
+
+/// A decoder configuration record (version 1) that says four bytes, and how many it said (sections 5.3.3.1 and 8.3.3.1).
+fn four_byte_lengths(codec: Codec, mut record: Vec<u8>) -> Option<(Vec<u8>, usize)> {
+    let at = match codec {
+        Codec::H264 => 4,
+        Codec::H265 => 21,
+    };
+    if record.first() != Some(&1) {
+        return None;
+    }
+    let field = record.get_mut(at)?;
+    let length_bytes = usize::from(*field & 3) + 1;
+    *field |= 3;
+    Some((record, length_bytes))
 }
 
 /// The picture duration of a plausible frame rate, 0.1 to 1000 a second.

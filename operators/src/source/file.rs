@@ -8,12 +8,14 @@ use engine::batch::RowType;
 use engine::errors::{OperatorError, Result};
 use engine::frame::Frame;
 use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Times};
+use engine::rows::Rows;
 use ffmpeg_next as ff;
 use flowrun_dsl as dsl;
 use flowrun_engine as engine;
 
 use super::damage::Damage;
 use super::demux::{Demuxer, Read};
+use super::encoded::Encoded;
 use super::timeline::{Grid, Timeline};
 use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker, take_complaint, with_complaint};
 
@@ -42,7 +44,7 @@ pub enum DecodeWhich {
 ///
 /// Frames are numbered as they are decoded, from 0 and before `fps` thins them. Times are the file's own
 /// timestamps relative to its first picture; missing and misplaced ones are repaired from the frame rate. Size and
-/// format may change on the way. Damage costs pictures, never the run: it becomes error rows, and pictures that the
+/// format may change on the way. H.264 and H.265 of MP4 and Matroska can also be passed on as they are. Damage costs pictures, never the run: it becomes error rows, and pictures that the
 /// decoder patched up are kept, with an error row before them. Rotation metadata is ignored. Playlists are refused.
 /// 8-bit planar YUV, NV12, gray and RGB24 pictures are not copied; others (10 bit, say) are converted once.
 #[derive(Params, Clone, Debug)]
@@ -96,6 +98,8 @@ pub struct FileSource {
     damage: Damage,
     stop: Stop,
     phase: Phase,
+    /// The file's packets, where they can be passed on.
+    encoded: Option<Encoded>,
     /// A packet the decoder had no room for.
     pending: Option<ff::Packet>,
     /// An item whose fault goes first.
@@ -124,7 +128,11 @@ impl Source for FileSource {
             keyframes_only: params.decode == DecodeWhich::Keyframes,
         };
         let clock = demuxer.clock();
+        let encoded = demuxer
+            .config()
+            .map(|(config, length_bytes)| Encoded::new(config, length_bytes, clock));
         Ok(FileSource {
+            encoded,
             decoder: Decoder::open(demuxer.parameters(), demuxer.time_base(), options)?,
             maker: PictureMaker::default(),
             timeline: Timeline::new(clock),
@@ -187,7 +195,8 @@ impl FileSource {
         self.pass.decoded += 1;
         let index = self.frame;
         self.frame += 1;
-        let media_time = self.timeline.place(frame.timestamp(), frame.packet().duration);
+        let timestamp = frame.timestamp();
+        let media_time = self.timeline.place(timestamp, frame.packet().duration);
         let complaint = take_complaint();
         let patched = frame.is_corrupt() || frame.has_decode_errors() || complaint.is_some();
         let mut fault = match patched {
@@ -207,7 +216,10 @@ impl FileSource {
                         batch: Frame::into_batch(vec![Frame {
                             picture: picture.into(),
                             truth: None,
-                            packets: flowrun_engine::rows::Rows::default(),
+                            packets: self
+                                .encoded
+                                .as_mut()
+                                .map_or_else(Rows::default, |encoded| encoded.ride(timestamp, media_time)),
                         }]),
                     });
                 }
@@ -240,7 +252,11 @@ impl FileSource {
                 return self.damage.add(|| cause).map(Next::Fault);
             }
         };
-        match self.decoder.feed(Some(&packet)) {
+        let fed = self.decoder.feed(Some(&packet));
+        if let (Some(encoded), Fed::Taken | Fed::Damaged(_)) = (&mut self.encoded, &fed) {
+            encoded.add(&packet);
+        }
+        match fed {
             Fed::Taken => {
                 let complaint = take_complaint();
                 if !packet.is_corrupt() && complaint.is_none() {
@@ -302,6 +318,9 @@ impl FileSource {
         self.demuxer.rewind()?;
         self.decoder = Decoder::open(self.demuxer.parameters(), self.demuxer.time_base(), self.options)?;
         self.timeline.restart();
+        if let Some(encoded) = &mut self.encoded {
+            encoded.restart();
+        }
         self.pass = Pass::default();
         self.phase = Phase::Reading;
         Ok(fault)

@@ -2,7 +2,10 @@
 
 mod damage;
 mod demux;
+mod encoded;
 mod file;
+mod nal;
+mod packets;
 pub mod rows;
 pub mod rtsp;
 mod size;

@@ -22,6 +22,14 @@ pub(crate) struct Clock {
     pub longest_step: i64,
 }
 
+impl Clock {
+    /// Nanoseconds of so many units.
+    pub fn nanoseconds(&self, units: i64) -> i128 {
+        let (numerator, denominator) = self.unit;
+        i128::from(units) * i128::from(numerator) * i128::from(SECOND) / i128::from(denominator.max(1))
+    }
+}
+
 /// Places pictures in media time.
 #[derive(Debug)]
 pub(crate) struct Timeline {
@@ -82,8 +90,7 @@ impl Timeline {
     }
 
     fn nanoseconds(&self, units: i64) -> i128 {
-        let (numerator, denominator) = self.clock.unit;
-        i128::from(units) * i128::from(numerator) * i128::from(SECOND) / i128::from(denominator.max(1))
+        self.clock.nanoseconds(units)
     }
 }
 

@@ -3,11 +3,10 @@
 //! ```text
 //! network threads, a task a camera                          the camera's own thread
 //! connect, retry  ->  RTP to access units  ->  Queue  ->  decode  ->  frames
-//! (session, retry)    (stream, clock, nal)     (bounded)  (source)
+//! (session, retry)    (stream, clock, order)   (bounded)  (source)
 //! ```
 
 mod clock;
-mod nal;
 mod order;
 mod params;
 mod queue;

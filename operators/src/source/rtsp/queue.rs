@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use super::stream::Unit;
+use super::stream::Taken;
 
 /// Access units that may wait: two seconds of most cameras.
 const UNITS_AT_MOST: usize = 60;
@@ -22,7 +22,7 @@ pub(super) enum Event {
     /// A new session begins: what comes has nothing to do with what came.
     Begin,
     /// An access unit.
-    Unit(Unit),
+    Unit(Taken),
     /// Something that went wrong.
     Fault(String),
 }
@@ -62,7 +62,8 @@ impl Queue {
     }
 
     /// Adds an access unit, or leaves it out.
-    pub fn offer(&self, unit: Unit) {
+    pub fn offer(&self, taken: Taken) {
+        let unit = &taken.unit;
         let mut state = self.lock();
         let room = state.units < UNITS_AT_MOST && state.bytes + unit.data.len() <= BYTES_AT_MOST;
         if !room || (state.left_out > 0 && !unit.keyframe) {
@@ -78,7 +79,7 @@ impl Queue {
         }
         state.units += 1;
         state.bytes += unit.data.len();
-        state.events.push_back(Event::Unit(unit));
+        state.events.push_back(Event::Unit(taken));
         self.ready.notify_one();
     }
 
@@ -100,9 +101,9 @@ impl Queue {
         }
         let event = state.events.pop_front()?;
         match &event {
-            Event::Unit(unit) => {
+            Event::Unit(taken) => {
                 state.units -= 1;
-                state.bytes -= unit.data.len();
+                state.bytes -= taken.unit.data.len();
             }
             Event::Fault(_) => {
                 state.faults -= 1;
@@ -155,10 +156,10 @@ mod tests {
             queue.offer(unit(index, index == 0, 10));
         }
         for expected in 0..UNITS_AT_MOST as u64 {
-            let Some(Event::Unit(unit)) = queue.take(NOW) else {
+            let Some(Event::Unit(taken)) = queue.take(NOW) else {
                 panic!()
             };
-            assert_eq!(unit.sequence, expected);
+            assert_eq!(taken.unit.sequence, expected);
         }
         assert!(queue.take(NOW).is_none());
         queue.offer(unit(1_000, false, 10));
@@ -168,7 +169,7 @@ mod tests {
             panic!()
         };
         assert!(cause.starts_with("941 pictures were left out"), "{cause}");
-        assert!(matches!(queue.take(NOW), Some(Event::Unit(unit)) if unit.sequence == 1_001));
+        assert!(matches!(queue.take(NOW), Some(Event::Unit(taken)) if taken.unit.sequence == 1_001));
     }
 
     #[test]

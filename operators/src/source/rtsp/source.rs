@@ -9,8 +9,7 @@ use engine::errors::{OperatorError, Result};
 use engine::frame::Frame;
 use engine::network::Network;
 use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Times};
-use engine::packet::{CodecConfig, Packet};
-use engine::rows::Rows;
+use engine::packet::CodecConfig;
 use ffmpeg_next as ff;
 use flowrun_dsl::port::RowKind;
 use flowrun_engine as engine;
@@ -19,20 +18,19 @@ use tokio::sync::oneshot;
 use super::params::{Address, RtspParams};
 use super::queue::{Event, Queue};
 use super::session::{Camera, LEAVE_WITHIN, attend};
-use super::stream::Unit;
+use super::stream::Taken;
 use crate::decode::{
     Decoded, Decoder, DecoderOptions, Fed, PictureMaker, parameters_of, take_complaint, with_complaint,
 };
 use crate::source::DecodeWhich;
 use crate::source::damage::Damage;
+use crate::source::packets::Waiting;
 use crate::source::timeline::Grid;
 
 /// How often a waiting thread looks whether the run is to end.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
 /// Failures in a row after which the decoder is made anew.
 const FAILURES_AT_MOST: u32 = 100;
-/// Packets that may wait for the next frame, in bytes: at very few frames a second the oldest are left out.
-const PACKET_BYTES_AT_MOST: usize = 16 << 20;
 /// Timestamps are event time.
 const NANOSECONDS: ff::Rational = ff::Rational(1, 1_000_000_000);
 /// A picture's duration where nothing says it.
@@ -69,38 +67,7 @@ enum Change {
     /// A new session.
     Session,
     /// A unit of another configuration.
-    Config(Unit),
-}
-
-/// Access units since the last frame.
-#[derive(Default)]
-struct Waiting {
-    units: std::collections::VecDeque<Unit>,
-    bytes: usize,
-}
-
-impl Waiting {
-    fn add(&mut self, unit: Unit) {
-        self.bytes += unit.data.len();
-        self.units.push_back(unit);
-        while self.bytes > PACKET_BYTES_AT_MOST {
-            self.bytes -= self.units.pop_front().map_or(self.bytes, |unit| unit.data.len());
-        }
-    }
-
-    /// All of them as packets that ride on a frame taken at this time.
-    fn ride(&mut self, event_time: i64) -> Rows<Packet> {
-        self.bytes = 0;
-        let packet = |unit: Unit| Packet {
-            config: unit.config,
-            data: unit.data,
-            presented: unit.presented.saturating_sub(event_time),
-            decoded: unit.decoded.saturating_sub(event_time),
-            keyframe: unit.keyframe,
-            sequence: unit.sequence,
-        };
-        self.units.drain(..).map(packet).collect::<Vec<_>>().into()
-    }
+    Config(Taken),
 }
 
 impl Source for RtspSource {
@@ -206,10 +173,10 @@ impl RtspSource {
                 self.empty(Change::Session);
                 None
             }
-            Event::Unit(unit) => match &self.decoder {
-                Some((config, _)) if *config == unit.config => self.feed(unit),
+            Event::Unit(taken) => match &self.decoder {
+                Some((config, _)) if *config == taken.unit.config => self.feed(taken),
                 _ => {
-                    self.empty(Change::Config(unit));
+                    self.empty(Change::Config(taken));
                     None
                 }
             },
@@ -236,40 +203,41 @@ impl RtspSource {
                 }
                 None
             }
-            Some(Change::Config(unit)) => self.open(unit),
+            Some(Change::Config(taken)) => self.open(taken),
         }
     }
 
     /// A decoder for a configuration, and its first unit.
-    fn open(&mut self, unit: Unit) -> Option<Next> {
+    fn open(&mut self, taken: Taken) -> Option<Next> {
         self.decoder = None;
-        if self.refused.as_ref() == Some(&unit.config) {
-            self.packets.add(unit);
+        let config = taken.unit.config.clone();
+        if self.refused.as_ref() == Some(&config) {
+            self.packets.add(taken.unit);
             return None;
         }
         let options = DecoderOptions {
             threads: 1,
             keyframes_only: self.params.decode == DecodeWhich::Keyframes,
         };
-        let opened = parameters_of(&unit.config).and_then(|parameters| Decoder::open(parameters, NANOSECONDS, options));
+        let opened = parameters_of(&config).and_then(|parameters| Decoder::open(parameters, NANOSECONDS, options));
         match opened {
             Ok(decoder) => {
                 self.refused = None;
-                self.decoder = Some((unit.config.clone(), decoder));
-                self.feed(unit)
+                self.decoder = Some((config, decoder));
+                self.feed(taken)
             }
             Err(error) => {
-                self.refused = Some(unit.config.clone());
+                self.refused = Some(config);
                 let remedy = error.remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default();
                 Some(Next::Fault(format!("{}{remedy}", error.cause)))
             }
         }
     }
 
-    fn feed(&mut self, unit: Unit) -> Option<Next> {
+    fn feed(&mut self, Taken { unit, taken }: Taken) -> Option<Next> {
         let (_, decoder) = self.decoder.as_mut()?;
         let mut packet = ff::Packet::copy(&unit.data);
-        packet.set_pts(Some(unit.taken));
+        packet.set_pts(Some(taken));
         if unit.keyframe {
             packet.set_flags(ff::packet::Flags::KEY);
         }
@@ -313,7 +281,7 @@ impl RtspSource {
                         batch: Frame::into_batch(vec![Frame {
                             picture: picture.into(),
                             truth: None,
-                            packets: self.packets.ride(taken),
+                            packets: self.packets.ride(taken, taken),
                         }]),
                     });
                 }

@@ -9,8 +9,9 @@ use flowrun_engine::time::EventTime;
 use retina::codec::{VideoFrame, VideoParameters};
 
 use super::clock::SenderClock;
-use super::nal::access_unit;
 use super::order::DecodingOrder;
+use crate::source::nal::{LENGTH_BYTES, access_unit};
+use crate::source::packets::Unit;
 
 /// The largest access unit that is taken: a keyframe of 8K video has a few MiB.
 const UNIT_BYTES_AT_MOST: usize = 8 << 20;
@@ -20,25 +21,18 @@ const PATIENCE: u32 = 300;
 /// How often losses are told while they go on.
 const TELL_EVERY: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// One encoded picture as it came.
+/// An access unit and when its picture was taken.
 #[derive(Clone, Debug)]
-pub(super) struct Unit {
-    pub config: Arc<CodecConfig>,
-    /// NAL units behind their lengths, without parameter sets and delimiters.
-    pub data: Bytes,
-    pub keyframe: bool,
-    /// Event time of the picture, in nanoseconds.
+pub(super) struct Taken {
+    pub unit: Unit,
+    /// Event time in nanoseconds; where it would contradict the decoding times, not that of the unit.
     pub taken: i64,
-    /// The same, moved where it would contradict `decoded`.
-    pub presented: i64,
-    pub decoded: i64,
-    pub sequence: u64,
 }
 
 /// What a frame of retina has become.
 #[derive(Debug, Default)]
 pub(super) struct Assembled {
-    pub unit: Option<Unit>,
+    pub unit: Option<Taken>,
     pub faults: Vec<String>,
 }
 
@@ -141,12 +135,12 @@ impl Assembler {
         Some(told)
     }
 
-    fn unit(&mut self, data: Vec<u8>, keyframe: bool, taken: EventTime, faults: &mut Vec<String>) -> Option<Unit> {
+    fn unit(&mut self, data: Vec<u8>, keyframe: bool, taken: EventTime, faults: &mut Vec<String>) -> Option<Taken> {
         let config = self.config.clone()?;
         let sequence = self.sequence;
         self.sequence += 1;
         let data = match data.len() {
-            0..=UNIT_BYTES_AT_MOST => access_unit(config.codec, data),
+            0..=UNIT_BYTES_AT_MOST => access_unit(config.codec, data.into(), LENGTH_BYTES),
             length => Err(format!("a picture of {length} bytes is larger than any real one")),
         };
         let data = match data {
@@ -168,14 +162,16 @@ impl Assembler {
         if times.broken {
             self.sequence += 1;
         }
-        Some(Unit {
-            config,
-            data,
-            keyframe,
+        Some(Taken {
+            unit: Unit {
+                config,
+                data,
+                keyframe,
+                presented: times.presented,
+                decoded: times.decoded,
+                sequence,
+            },
             taken: taken.0,
-            presented: times.presented,
-            decoded: times.decoded,
-            sequence,
         })
     }
 }
@@ -214,8 +210,8 @@ pub(super) mod tests {
     use super::*;
 
     /// An access unit of so many bytes.
-    pub fn unit(sequence: u64, keyframe: bool, bytes: usize) -> Unit {
-        Unit {
+    pub fn unit(sequence: u64, keyframe: bool, bytes: usize) -> Taken {
+        let unit = Unit {
             config: Arc::new(CodecConfig {
                 codec: Codec::H264,
                 size: Size { width: 16, height: 16 },
@@ -223,11 +219,11 @@ pub(super) mod tests {
             }),
             data: vec![0; bytes].into(),
             keyframe,
-            taken: 0,
             presented: 0,
             decoded: 0,
             sequence,
-        }
+        };
+        Taken { unit, taken: 0 }
     }
 
     #[test]
