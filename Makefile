@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-peers soak-memory clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers soak-memory clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ lint: setup ## Check format, clippy and, where cargo-deny is installed, licences
 
 bench: setup ## Measure the dataflow on rows, and whole pipelines
 	$(CARGO) bench --locked --bench rows --bench pipeline
+
+bench-demo: setup ## Measure the demo model, tracker and line on cameras that training has not seen
+	$(CARGO) bench --locked --bench demo
 
 bench-peers: setup ## Measure beside other tools on the same clip
 	tools/bench-peers.sh

@@ -226,7 +226,9 @@ fn unsafe_stays_in_the_wrappers_and_says_why() {
     let mut faults = Vec::new();
     for source in sources() {
         let lines: Vec<&str> = source.text.lines().collect();
-        for (number, line) in source.code().filter(|(_, line)| has_word(line, "unsafe")) {
+        // Content security policies know the word too.
+        let code = source.code().filter(|(_, line)| has_word(line, "unsafe") && !line.contains("\"unsafe"));
+        for (number, line) in code {
             if !source.is_in(&UNSAFE) {
                 faults.push(format!("{}:{number} is no wrapper: {}", source.path, line.trim()));
             }

@@ -8,6 +8,7 @@ mod ops;
 mod plan;
 mod present;
 mod run;
+mod synth;
 
 use std::process::ExitCode;
 
@@ -36,6 +37,8 @@ enum Command {
     Ops(ops::Ops),
     /// Runs a graph file
     Run(run::Run),
+    /// Draws pictures of the synthetic junction with labels, to train and measure detectors
+    Synth(synth::Synth),
     /// Says what this machine has and lacks
     Doctor(doctor::Doctor),
 }
@@ -83,6 +86,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Graph(command) => command.execute(&registry),
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),
+        Command::Synth(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };
     exit.into()

@@ -5,13 +5,15 @@
 //! while is freed. Where a camera's own packets can be passed on they are, unchanged.
 //!
 //! `camera` decides what happens to a frame, [`h264`] wraps libx264, `convert` brings pictures into the form that it
-//! reads, `copy` passes packets on, `annexb` reads and writes the framing of H.264.
+//! reads, `copy` passes packets on, `annexb` reads and writes the framing of H.264. [`JpegEncoder`] makes single
+//! pictures for `flowrun synth`.
 
 mod annexb;
 mod camera;
 mod convert;
 mod copy;
 mod h264;
+mod jpeg;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +28,8 @@ use flowrun_engine::frame::{Frame, Matrix, PictureLayout, PixelFormat, Range};
 use flowrun_engine::operator::{BatchPolicy, Job, LaneChoice, NodeSetup, Offload, PerCamera};
 use flowrun_engine::packet::Packet;
 use flowrun_engine::rows::{CameraId, Size};
+
+pub use jpeg::JpegEncoder;
 
 use camera::CameraEncoder;
 use h264::H264;

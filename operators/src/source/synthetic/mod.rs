@@ -97,6 +97,11 @@ pub enum Light {
     Cycle,
 }
 
+/// The names of the classes of things that there are on a synthetic camera's pictures, in COCO's order.
+pub fn class_names() -> [&'static str; KINDS.len()] {
+    KINDS.map(body::Kind::name)
+}
+
 /// Length of a day of `light=cycle`.
 const DAY_S: f64 = 240.0;
 
