@@ -227,7 +227,9 @@ fn unsafe_stays_in_the_wrappers_and_says_why() {
     for source in sources() {
         let lines: Vec<&str> = source.text.lines().collect();
         // Content security policies know the word too.
-        let code = source.code().filter(|(_, line)| has_word(line, "unsafe") && !line.contains("\"unsafe"));
+        let code = source
+            .code()
+            .filter(|(_, line)| has_word(line, "unsafe") && !line.contains("\"unsafe"));
         for (number, line) in code {
             if !source.is_in(&UNSAFE) {
                 faults.push(format!("{}:{number} is no wrapper: {}", source.path, line.trim()));

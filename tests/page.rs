@@ -44,8 +44,13 @@ publish {
 #[test]
 fn shows_a_run() {
     let browser = root().join("tests/browser");
-    let chromium = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-    let chromium = std::env::var_os("CHROMIUM").is_some() || chromium.iter().any(|path| std::path::Path::new(path).exists());
+    let chromium = [
+        "/usr/bin/chromium",
+        "/usr/bin/chromium-browser",
+        "/usr/bin/google-chrome",
+    ];
+    let chromium =
+        std::env::var_os("CHROMIUM").is_some() || chromium.iter().any(|path| std::path::Path::new(path).exists());
     if !chromium || !browser.join("node_modules/playwright-core").exists() {
         println!("skipped: no Chromium, or no tests/browser/node_modules: tools/setup.sh tests");
         return;
@@ -53,14 +58,22 @@ fn shows_a_run() {
     let folder = Folder::new();
     let graph = folder.write("graph.kdl", GRAPH);
     let mut command = flowrun();
-    command.args(["run", "--listen", "127.0.0.1:0", "--for", "5m"]).arg(graph);
+    command
+        .args(["run", "--listen", "127.0.0.1:0", "--for", "5m"])
+        .arg(graph);
     let mut run = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
-    let mut lines = BufReader::new(run.stderr.take().expect("piped")).lines().map_while(Result::ok);
+    let mut lines = BufReader::new(run.stderr.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok);
     let url = lines.find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
     let url = url.expect("it says where it listens");
     // What it says later must not fill the pipe.
     let rest = std::thread::spawn(move || lines.for_each(drop));
-    let looked = Command::new("node").arg(browser.join("page.mjs")).arg(url).arg(folder.path("")).output();
+    let looked = Command::new("node")
+        .arg(browser.join("page.mjs"))
+        .arg(url)
+        .arg(folder.path(""))
+        .output();
     // It ends at the test's end, whatever was seen.
     let _ = run.kill();
     let _ = run.wait();
