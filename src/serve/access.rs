@@ -144,7 +144,11 @@ impl Access {
             denied(StatusCode::MISDIRECTED_REQUEST, cause, remedy)
         };
         let parsed = only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok());
-        let Some(host) = parsed.filter(|host| !host.as_str().contains('@')) else {
+        let plain = |host: &Authority| {
+            let bare = host.as_str().len() == host.host().len();
+            !host.as_str().contains('@') && (bare || host.port_u16().is_some())
+        };
+        let Some(host) = parsed.filter(plain) else {
             return Err(denied(
                 StatusCode::BAD_REQUEST,
                 "the request has no Host header, or more than one",
