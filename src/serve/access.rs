@@ -144,11 +144,12 @@ impl Access {
             denied(StatusCode::MISDIRECTED_REQUEST, cause, remedy)
         };
         let parsed = only(&request.headers, &header::HOST).and_then(|host| host.parse::<Authority>().ok());
-        let plain = |host: &Authority| {
-            let bare = host.as_str().len() == host.host().len();
-            !host.as_str().contains('@') && (bare || host.port_u16().is_some())
+        let is_plain = |host: &Authority| {
+            let port = host.as_str().strip_prefix(host.host());
+            let port = port.map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+            port.is_some_and(|port| port.is_empty() || port.parse::<u16>().is_ok())
         };
-        let Some(host) = parsed.filter(plain) else {
+        let Some(host) = parsed.filter(is_plain) else {
             return Err(denied(
                 StatusCode::BAD_REQUEST,
                 "the request has no Host header, or more than one",

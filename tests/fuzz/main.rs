@@ -1,4 +1,4 @@
-//! What comes from outside, made up and damaged: graphs, expressions, recorded rows. Nothing may panic,
+//! What comes from outside, made up and damaged: graphs, expressions, recorded rows, requests. Nothing may panic,
 //! hang, or accept without end.
 //!
 //! Each target takes bytes; the tests feed it a fixed number of mutations from fixed seeds, so that a
@@ -6,6 +6,7 @@
 
 mod mutate;
 mod rtsp;
+mod server;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -25,6 +25,18 @@ flwo a"#), @r#"
 }
 
 #[test]
+fn servers() {
+    assert_snapshot!(findings(r#"cameras g { synthetic a; }
+server listen="8080" token="hunter2"
+server
+"#), @r#"
+    "#);
+    assert_snapshot!(findings(r#"cameras g { synthetic a; }
+server listen=localhost:80 allow-host="http://a" port=80 connections=0"#), @r#"
+    "#);
+}
+
+#[test]
 fn bare_quantities_and_kdl_1() {
     assert_snapshot!(findings(r#"cameras a {
     synthetic b fps=5s seed=true

@@ -605,3 +605,26 @@ fn findings_are_json() {
 fn an_empty_graph_is_a_plan_of_nothing() {
     assert_snapshot!(explained("// soon\n"), @"cameras");
 }
+
+#[test]
+fn a_server_is_part_of_the_plan() {
+    let text = scene(
+        r#"server listen="0.0.0.0:8443+" token=env.T { allow-host cam.example.org other.example; }
+        publish { sse "/a" from=f; }
+        flow f from=g { truth; }"#,
+    );
+    assert_snapshot!(findings(&text), @"a plan, and");
+    let line = explained(&text);
+    let line = line.lines().find(|line| line.starts_with("server"));
+    assert_eq!(
+        line,
+        Some("server listen=0.0.0.0:8443+ token=env.T allow-host=cam.example.org,other.example")
+    );
+}
+
+#[test]
+fn what_nothing_serves_is_a_warning() {
+    let text = scene("flow f from=g { truth; publish { sse \"/a\"; }; }\npublish { sse \"/b\" from=f; }");
+    assert_snapshot!(findings(&text), @r#"
+    "#);
+}
