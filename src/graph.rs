@@ -28,8 +28,9 @@ impl std::fmt::Display for GraphError {
             GraphError::Unreadable(cause) | GraphError::Failed(cause) => f.write_str(cause),
             GraphError::Wrong(source, diagnostics) | GraphError::Unfit(source, diagnostics) => {
                 for diagnostic in diagnostics.iter() {
-                    let line = diagnostic.span().map_or(0, |span| source.position(span.start).line);
-                    writeln!(f, "{}:{line}: {}", source.name(), diagnostic.message)?;
+                    let start = diagnostic.span().unwrap_or_default().start;
+                    let (file, line) = (source.part_at(start).name, source.position(start).line);
+                    writeln!(f, "{file}:{line}: {}", diagnostic.message)?;
                 }
                 Ok(())
             }
@@ -95,6 +96,10 @@ fn compile_text_with(
         let mut diagnostics = Diagnostics::default();
         diagnostics.push(diagnostic);
         GraphError::Wrong(empty, diagnostics)
+    })?;
+    let source = flowrun_dsl::include(source, root, system).map_err(|refused| {
+        let (source, diagnostics) = *refused;
+        GraphError::Wrong(source, diagnostics)
     })?;
     match flowrun_dsl::compile_with(&source, root, catalogue, system) {
         Ok(compiled) => Ok((source, compiled)),

@@ -460,3 +460,35 @@ fn a_graph_stays_in_its_folder_unless_another_is_named() {
     let linked = folder.write("graphs/linked.kdl", writes("link/other.jsonl"));
     assert_eq!(on_file(&["run"], &linked).code, Some(2));
 }
+
+#[test]
+fn an_included_file_is_named_with_its_own_lines() {
+    let folder = Folder::new();
+    folder.write(
+        "sites/cameras.kdl",
+        "cameras site {\n    synthetic north frames=5 pace=max\n}\n",
+    );
+    let graph = folder.write(
+        "graph.kdl",
+        "include \"sites/cameras.kdl\"\nflow f from=site { truth; }\nwrite { jsonl \"out.jsonl\" from=f; }\n",
+    );
+    let ran = on_file(&["run", "--quiet"], &graph);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    folder.write("sites/cameras.kdl", "cameras site {\n    synthetic f frmes=5\n}\n");
+    let check = on_file(&["check"], &graph);
+    assert_eq!(check.code, Some(2));
+    tells(&check.err, &["sites/cameras.kdl:2", "frmes", "graph.kdl", "frames"]);
+    let json = on_file(&["check", "--format", "json"], &graph);
+    let found: Value = serde_json::from_str(&json.out).unwrap();
+    let label = &found["diagnostics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|one| one["code"] == "flowrun::unknown-parameter")
+        .unwrap()["labels"][0];
+    assert!(label["file"].as_str().unwrap().ends_with("sites/cameras.kdl"));
+    assert_eq!(
+        (&label["start"], &label["from"]["line"]),
+        (&Value::from(31), &Value::from(2))
+    );
+}

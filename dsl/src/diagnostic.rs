@@ -82,6 +82,8 @@ codes! {
     CAMERAS_DIFFER = "cameras-differ";
     /// A `from=` that nothing reads.
     UNUSED_FROM = "unused-from";
+    /// A file that cannot be included.
+    INCLUDE = "include";
     /// Nodes that feed each other in a circle.
     CYCLE = "cycle";
     /// Something published that nothing serves.
@@ -161,6 +163,14 @@ impl Diagnostic {
             span,
             text: text.into(),
         });
+        self
+    }
+
+    /// The same finding, its places so many bytes further on.
+    pub(crate) fn shifted(mut self, by: usize) -> Self {
+        for label in &mut self.labels {
+            label.span = label.span.shifted(by);
+        }
         self
     }
 
@@ -259,14 +269,16 @@ impl Diagnostics {
     }
 
     /// The form for machines: `{"version": 1, "file", "diagnostics": [{"code", "severity", "message",
-    /// "help", "labels": [{"start", "end", "from": {"line", "column"}, "to": {"line", "column"}, "text"}]}]}`.
-    /// `start` and `end` are bytes; lines and columns count from one.
+    /// "help", "labels": [{"file", "start", "end", "from": {"line", "column"}, "to": {"line", "column"}, "text"}]}]}`.
+    /// `start` and `end` are bytes; lines and columns count from one. A label's `file` may be one that is included.
     pub fn to_json(&self, source: &SourceFile) -> serde_json::Value {
         let labels = |diagnostic: &Diagnostic| {
             let label = |label: &Label| {
+                let part = source.part_at(label.span.start);
                 serde_json::json!({
-                    "start": label.span.start,
-                    "end": label.span.end,
+                    "file": part.name,
+                    "start": label.span.start - part.start,
+                    "end": label.span.end.saturating_sub(part.start),
                     "from": source.position(label.span.start),
                     "to": source.position(label.span.end),
                     "text": label.text,
@@ -328,7 +340,11 @@ fn write_text(out: &mut String, diagnostic: &Diagnostic, source: &SourceFile) ->
     writeln!(out, "{severity}[{}]: {}", diagnostic.code, diagnostic.message)?;
     for label in &diagnostic.labels {
         let Position { line, column } = source.position(label.span.start);
-        let text = source.line(line);
+        let text = source.line_at(label.span.start);
+        let file = source.part_at(label.span.start).name;
+        if file != source.name() {
+            writeln!(out, "     > {file}")?;
+        }
         let rest = text.chars().count().saturating_sub(column - 1);
         let marks = source
             .slice(label.span)

@@ -26,4 +26,5 @@ mod suggest;
 
 pub use compile::{Compiled, Place, Spans, compile, compile_with};
 pub use diagnostic::{Diagnostic, Diagnostics};
+pub use document::include;
 pub use source::{SourceFile, Span};

@@ -29,6 +29,14 @@ impl Span {
         }
     }
 
+    /// The same bytes, so many further on.
+    pub(crate) fn shifted(self, by: usize) -> Span {
+        Span {
+            start: self.start + by,
+            end: self.end + by,
+        }
+    }
+
     /// How many bytes.
     pub fn len(self) -> usize {
         self.end - self.start
@@ -76,13 +84,36 @@ pub struct Position {
     pub column: usize,
 }
 
-/// The text of a graph and its name.
+/// The text of a graph and its name, with the files that it includes behind it: a span says of itself in which it lies.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
-    name: String,
+    /// All texts, each behind the end of a line.
     text: String,
     /// The offset of each line's first byte.
     lines: Vec<usize>,
+    /// The graph's own file, then the included ones.
+    parts: Vec<Part>,
+    /// Which part stands in the place of an `include` node.
+    includes: Vec<(Span, usize)>,
+}
+
+/// One file of a graph.
+#[derive(Clone, Debug)]
+struct Part {
+    name: String,
+    /// Its bytes among all.
+    span: Span,
+}
+
+/// One file of a graph as a place in it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartText<'a> {
+    /// How messages call it.
+    pub name: &'a str,
+    /// All of it.
+    pub text: &'a str,
+    /// Where it begins among all texts: spans less this are places in it.
+    pub start: usize,
 }
 
 impl SourceFile {
@@ -91,9 +122,31 @@ impl SourceFile {
     /// # Errors
     /// When it is larger than [`MAX_BYTES`] or not UTF-8.
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<Self, Diagnostic> {
-        let (name, bytes) = (name.into(), bytes.into());
-        if bytes.len() > MAX_BYTES {
-            let message = format!("`{name}` has more than {MAX_BYTES} bytes, the most that a graph may have");
+        let mut file = SourceFile {
+            text: String::new(),
+            lines: Vec::new(),
+            parts: Vec::new(),
+            includes: Vec::new(),
+        };
+        file.append(name.into(), bytes.into())?;
+        Ok(file)
+    }
+
+    /// Adds an included file behind the others, in the place of the node at `place`.
+    pub(crate) fn include(&mut self, place: Span, name: String, bytes: Vec<u8>) -> Result<usize, Diagnostic> {
+        let part = self.append(name, bytes)?;
+        self.includes.push((place, part));
+        Ok(part)
+    }
+
+    fn append(&mut self, name: String, bytes: Vec<u8>) -> Result<usize, Diagnostic> {
+        if self.text.len() + bytes.len() > MAX_BYTES {
+            let all = if self.parts.is_empty() {
+                ""
+            } else {
+                " with all that it includes"
+            };
+            let message = format!("`{name}` has more than {MAX_BYTES} bytes, the most that a graph{all} may have");
             return Err(Diagnostic::error(code::FILE_TOO_LARGE, message).help("is this the graph, or a video?"));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
@@ -104,20 +157,55 @@ impl SourceFile {
             )
             .help("save the graph as UTF-8 text")
         })?;
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
-            .collect();
-        Ok(SourceFile { name, text, lines })
+        if !self.parts.is_empty() {
+            self.text.push('\n');
+        }
+        let start = self.text.len();
+        let ends = text.match_indices('\n').map(|(at, _)| start + at + 1);
+        self.lines.extend(std::iter::once(start).chain(ends));
+        self.text.push_str(&text);
+        self.parts.push(Part {
+            name,
+            span: Span::new(start, start + text.len()),
+        });
+        Ok(self.parts.len() - 1)
     }
 
-    /// How messages call the file.
+    /// How messages call the graph's own file.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.parts[0].name
     }
 
-    /// All of it.
+    /// All of it, included files behind.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The file in which a byte lies.
+    pub fn part_at(&self, offset: usize) -> PartText<'_> {
+        let index = self.parts.partition_point(|part| part.span.start <= offset);
+        self.part(index.saturating_sub(1))
+    }
+
+    fn part(&self, index: usize) -> PartText<'_> {
+        let Part { name, span } = &self.parts[index];
+        PartText {
+            name,
+            text: self.slice(*span),
+            start: span.start,
+        }
+    }
+
+    /// A part as a file of its own, and how far its places lie before those in the whole.
+    pub(crate) fn alone(&self, index: usize) -> (SourceFile, usize) {
+        let PartText { name, text, start } = self.part(index);
+        let file = SourceFile::new(name, text.as_bytes()).expect("it was taken as a part of this size and in UTF-8");
+        (file, start)
+    }
+
+    /// The part that stands in the place of an `include` node.
+    pub(crate) fn included(&self, place: Span) -> Option<usize> {
+        self.includes.iter().find(|(at, _)| *at == place).map(|(_, part)| *part)
     }
 
     /// The same file with stars where these spans are, for showing it without what they hold.
@@ -142,8 +230,10 @@ impl SourceFile {
         self.text.get(span.start..span.end).unwrap_or("")
     }
 
-    /// The line and column of a byte.
+    /// The line and column of a byte in its file.
     pub fn position(&self, offset: usize) -> Position {
+        let part = self.part_at(offset).start;
+        let before = self.lines.partition_point(|start| *start < part);
         let line = self.lines.partition_point(|start| *start <= offset).saturating_sub(1);
         let start = self.lines[line];
         let column = self.text[start..]
@@ -151,15 +241,16 @@ impl SourceFile {
             .take_while(|(at, _)| start + at < offset)
             .count()
             + 1;
-        Position { line: line + 1, column }
+        Position {
+            line: line + 1 - before,
+            column,
+        }
     }
 
-    /// A line by its number from one, without its end; empty where there is none.
-    pub fn line(&self, number: usize) -> &str {
-        let Some(start) = number.checked_sub(1).and_then(|index| self.lines.get(index)) else {
-            return "";
-        };
-        self.text[*start..].lines().next().unwrap_or("")
+    /// The line in which a byte lies, without its end.
+    pub fn line_at(&self, offset: usize) -> &str {
+        let line = self.lines.partition_point(|start| *start <= offset).saturating_sub(1);
+        self.text[self.lines[line]..].lines().next().unwrap_or("")
     }
 }
 
@@ -174,7 +265,29 @@ mod tests {
         assert_eq!(source.position(3), Position { line: 1, column: 3 });
         assert_eq!(source.position(9), Position { line: 2, column: 3 });
         assert_eq!(source.position(1000), Position { line: 3, column: 1 });
-        assert_eq!((source.line(2), source.line(0), source.line(9)), ("  b", "", ""));
+        assert_eq!(
+            (source.line_at(7), source.line_at(0), source.line_at(99)),
+            ("  b", "näm e", "")
+        );
+    }
+
+    #[test]
+    fn places_in_included_files_are_their_own() {
+        let mut source = SourceFile::new("a.kdl", "a\nb").expect("a graph");
+        let part = source
+            .include(Span::new(0, 1), "c.kdl".into(), b"c\n d".to_vec())
+            .expect("a graph");
+        let at = source.text().find('d').expect("it is there");
+        assert_eq!(source.position(at), Position { line: 2, column: 2 });
+        assert_eq!(
+            (source.part_at(at).name, source.part_at(2).name, source.line_at(at)),
+            ("c.kdl", "a.kdl", " d")
+        );
+        assert_eq!(
+            (source.included(Span::new(0, 1)), source.included(Span::new(2, 3))),
+            (Some(part), None)
+        );
+        assert_eq!((source.alone(part).0.text(), source.name()), ("c\n d", "a.kdl"));
     }
 
     #[test]

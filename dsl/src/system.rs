@@ -1,13 +1,25 @@
-//! What the language asks of the world outside of the text: which files are there, and which a graph may name.
+//! What the language asks of the world outside of the text: which files are there, which a graph may name, and what an
+//! included one says.
 
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
-/// Answers for files, so that a graph can be checked where they are not.
+/// Answers for the files that a graph names, so that it can be checked where they are not.
 pub trait System {
     /// Whether there is a file or folder at this path.
     fn exists(&self, path: &Path) -> bool;
+
     /// Whether a graph may read or write there.
     fn allows(&self, path: &Path) -> bool;
+
+    /// A file's first bytes, at most so many.
+    ///
+    /// # Errors
+    /// When there is no such file, or it cannot be read.
+    fn read(&self, path: &Path, at_most: usize) -> io::Result<Vec<u8>> {
+        let _ = (path, at_most);
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// The file system, all of it: for graphs that are trusted as code is.
@@ -18,8 +30,21 @@ impl System for Disk {
     fn exists(&self, path: &Path) -> bool {
         path.exists()
     }
+
     fn allows(&self, _: &Path) -> bool {
         true
+    }
+
+    fn read(&self, path: &Path, at_most: usize) -> io::Result<Vec<u8>> {
+        if !path.is_file() {
+            // A pipe might never end, and a folder never begins.
+            return Err(io::Error::new(io::ErrorKind::NotFound, "there is no regular file"));
+        }
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?
+            .take(at_most as u64)
+            .read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 }
 
@@ -42,6 +67,15 @@ impl System for Confined {
     }
     fn allows(&self, path: &Path) -> bool {
         resolved(path).is_some_and(|path| self.folders.iter().any(|folder| path.starts_with(folder)))
+    }
+    fn read(&self, path: &Path, at_most: usize) -> io::Result<Vec<u8>> {
+        if !self.allows(path) {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "it lies outside of what graphs may use",
+            ));
+        }
+        Disk.read(path, at_most)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use flowrun_dsl::diagnostic::Severity;
+use flowrun_dsl::diagnostic::{Label, Severity};
 use flowrun_dsl::{Diagnostic, Diagnostics, SourceFile};
 use miette::{GraphicalReportHandler, LabeledSpan, NamedSource, SourceCode};
 
@@ -16,9 +16,12 @@ pub fn diagnostics(source: &SourceFile, diagnostics: &Diagnostics, format: Forma
             let handler = GraphicalReportHandler::new();
             let source = diagnostics.shown(source);
             for diagnostic in diagnostics.iter() {
+                let part = source.part_at(diagnostic.span().unwrap_or_default().start);
                 let shown = Shown {
                     diagnostic,
-                    source: NamedSource::new(source.name(), source.text().to_owned()).with_language("kdl"),
+                    whole: &source,
+                    start: part.start,
+                    source: NamedSource::new(part.name, part.text.to_owned()).with_language("kdl"),
                 };
                 let mut text = String::new();
                 // Writing to a String does not fail.
@@ -39,7 +42,16 @@ pub fn diagnostics(source: &SourceFile, diagnostics: &Diagnostics, format: Forma
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
+    whole: &'a SourceFile,
+    /// Where the file of the first label begins among all.
+    start: usize,
     source: NamedSource<String>,
+}
+
+impl Shown<'_> {
+    fn is_here(&self, label: &Label) -> bool {
+        self.whole.part_at(label.span.start).start == self.start
+    }
 }
 
 impl fmt::Display for Shown<'_> {
@@ -61,19 +73,33 @@ impl miette::Diagnostic for Shown<'_> {
         })
     }
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        self.diagnostic
-            .help
-            .as_ref()
-            .map(|help| Box::new(help) as Box<dyn fmt::Display>)
+        // One file is shown; places in others are named.
+        let elsewhere = self
+            .diagnostic
+            .labels
+            .iter()
+            .filter(|label| !self.is_here(label))
+            .map(|label| {
+                let start = label.span.start;
+                let (file, line) = (self.whole.part_at(start).name, self.whole.position(start).line);
+                format!("{file}:{line}: {}", label.text)
+            });
+        let lines: Vec<String> = elsewhere.chain(self.diagnostic.help.clone()).collect();
+        (!lines.is_empty()).then(|| Box::new(lines.join("\n")) as Box<dyn fmt::Display>)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
         Some(&self.source)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let labels = self.diagnostic.labels.iter().map(|label| {
-            let text = (!label.text.is_empty()).then(|| label.text.clone());
-            LabeledSpan::new(text, label.span.start, label.span.len())
-        });
+        let labels = self
+            .diagnostic
+            .labels
+            .iter()
+            .filter(|label| self.is_here(label))
+            .map(|label| {
+                let text = (!label.text.is_empty()).then(|| label.text.clone());
+                LabeledSpan::new(text, label.span.start - self.start, label.span.len())
+            });
         Some(Box::new(labels))
     }
 }

@@ -5,6 +5,7 @@
 //! what would overflow its stack or take it exponential time.
 
 mod convert;
+mod include;
 mod lexical;
 mod scan;
 
@@ -85,17 +86,44 @@ pub struct Node {
 }
 
 impl Node {
+    /// The same node, its places so many bytes further on.
+    fn shifted(mut self, by: usize) -> Node {
+        let shift = |span: &mut Span| *span = span.shifted(by);
+        shift(&mut self.name.span);
+        shift(&mut self.span);
+        self.args.iter_mut().for_each(|entry| shift(&mut entry.span));
+        for property in &mut self.props {
+            shift(&mut property.name.span);
+            shift(&mut property.entry.span);
+        }
+        self.children = self.children.into_iter().map(|child| child.shifted(by)).collect();
+        self
+    }
+
     /// The property of this name.
     pub fn prop(&self, name: &str) -> Option<&Property> {
         self.props.iter().find(|property| property.name.value == name)
     }
 }
 
-/// Reads a graph's text.
+pub use include::include;
+
+/// Reads a graph's text, with the nodes of the files that it includes in the places of `include`.
 ///
 /// # Errors
-/// All faults of the text at once.
+/// All faults of the texts at once.
 pub fn parse(source: &SourceFile) -> Result<Vec<Node>, Diagnostics> {
+    let mut errors = Diagnostics::default();
+    let nodes = include::nodes(source, 0, &mut errors);
+    if errors.is_empty() {
+        Ok(nodes)
+    } else {
+        Err(errors.sorted())
+    }
+}
+
+/// Reads one file by itself.
+fn parse_alone(source: &SourceFile) -> Result<Vec<Node>, Diagnostics> {
     let clean = scan::scan(source)?;
     convert::convert(source, &clean)
 }

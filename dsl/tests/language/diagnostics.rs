@@ -16,7 +16,7 @@ flwo a"#), @r#"
     error[flowrun::unknown-node]: `socket` is no node at top level
        1 | socket listen="127.0.0.1:8080"
          | ^^^^^^ unknown here
-         = nodes here: cameras, model, zones, flow, query, write, publish, server
+         = nodes here: cameras, model, zones, flow, query, write, publish, server, include
     error[flowrun::unknown-node]: `flwo` is no node at top level
        2 | flwo a
          | ^^^^ unknown here

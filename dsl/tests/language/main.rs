@@ -7,6 +7,7 @@ mod derives;
 mod diagnostics;
 mod drawings;
 mod expressions;
+mod includes;
 mod plans;
 mod properties;
 mod suite;

@@ -579,6 +579,7 @@ fn findings_are_json() {
           "labels": [
             {
               "end": 4,
+              "file": "test.kdl",
               "from": {
                 "column": 1,
                 "line": 1

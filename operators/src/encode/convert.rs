@@ -3,7 +3,6 @@
 //! A picture of that form is copied row by row; any other goes through swscale, by way of a padded copy, since swscale
 //! reads beyond the end of rows and a picture's memory may end with its last pixel.
 
-
 use ff::ffi;
 use ff::format::Pixel;
 use ff::frame::Video;

@@ -380,3 +380,39 @@ fn prints_how_fast_a_clip_decodes() {
         eprintln!("intel_car-detection.mp4, {threads} threads: {rate:.0} frames/s");
     }
 }
+
+/// What rides on the frames is every packet of the file, once, in decoding order, and its times are those of the frames.
+#[test]
+fn packets_ride_on_the_frames_of_mp4() {
+    let Some(data) = reference_data() else { return };
+    for name in ["intel_car-detection.mp4", "intel_one-by-one-person-detection.mp4"] {
+        let mut source = open(params(data.join("video").join(name))).unwrap();
+        let (mut packets, mut times) = (Vec::new(), Vec::new());
+        while times.len() < 200 {
+            let Next::Item(item) = source.next().unwrap() else {
+                continue;
+            };
+            let frames = Frame::from_batch(&item.batch).unwrap();
+            times.push(item.media_time);
+            packets.extend(frames[0].packets.iter().map(|packet| {
+                let at = |relative: i64| item.media_time + relative;
+                (
+                    at(packet.presented),
+                    at(packet.decoded),
+                    packet.keyframe,
+                    packet.sequence,
+                )
+            }));
+        }
+        assert!(packets.len() >= times.len() && packets[0].2, "{name}");
+        assert!(
+            packets
+                .windows(2)
+                .all(|pair| pair[1].3 == pair[0].3 + 1 && pair[0].1 < pair[1].1),
+            "{name}"
+        );
+        assert!(packets.iter().all(|packet| packet.1 <= packet.0), "{name}");
+        let shown: std::collections::BTreeSet<i64> = packets.iter().map(|packet| packet.0 / 1_000_000).collect();
+        assert!(times.iter().all(|time| shown.contains(&(time / 1_000_000))), "{name}");
+    }
+}
