@@ -15,9 +15,9 @@ pub enum GraphError {
     /// The file could not be read.
     Unreadable(String),
     /// The text is wrong; the source is there to point at.
-    Wrong(SourceFile, Diagnostics),
+    Wrong(Box<SourceFile>, Diagnostics),
     /// The text is right, and this machine cannot do what it says.
-    Unfit(SourceFile, Diagnostics),
+    Unfit(Box<SourceFile>, Diagnostics),
     /// The run failed.
     Failed(String),
 }
@@ -95,15 +95,15 @@ fn compile_text_with(
         let empty = SourceFile::new(name, "").expect("an empty text is a text");
         let mut diagnostics = Diagnostics::default();
         diagnostics.push(diagnostic);
-        GraphError::Wrong(empty, diagnostics)
+        GraphError::Wrong(Box::new(empty), diagnostics)
     })?;
     let source = flowrun_dsl::include(source, root, system).map_err(|refused| {
         let (source, diagnostics) = *refused;
-        GraphError::Wrong(source, diagnostics)
+        GraphError::Wrong(Box::new(source), diagnostics)
     })?;
     match flowrun_dsl::compile_with(&source, root, catalogue, system) {
         Ok(compiled) => Ok((source, compiled)),
-        Err(diagnostics) => Err(GraphError::Wrong(source, diagnostics)),
+        Err(diagnostics) => Err(GraphError::Wrong(Box::new(source), diagnostics)),
     }
 }
 
@@ -142,7 +142,7 @@ pub fn prepare_compiled(
                 None => diagnostic,
             });
         }
-        GraphError::Unfit(source.clone(), diagnostics)
+        GraphError::Unfit(Box::new(source.clone()), diagnostics)
     })
 }
 

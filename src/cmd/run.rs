@@ -109,7 +109,7 @@ impl Run {
                 Some(place) if self.listen.is_none() => finding.label(place.name, ""),
                 _ => finding,
             });
-            GraphError::Unfit(source.clone(), diagnostics)
+            GraphError::Unfit(Box::new(source.clone()), diagnostics)
         })?;
         if let Some(server) = &server {
             eprintln!("listening on {}", server.url());
