@@ -21,7 +21,10 @@ const CRATES: [&str; 5] = [
 ];
 
 /// The one folder or file that may name an outside library.
-const IMPORTERS: [(&str, &[&str]); 10] = [
+const IMPORTERS: [(&str, &[&str]); 12] = [
+    // The fuzz target makes requests for it.
+    ("axum", &["src/serve/", "tests/fuzz/server.rs"]),
+    ("hyper", &["src/serve/"]),
     ("timely", &["engine/src/dataflow/"]),
     ("differential_dataflow", &["engine/src/dataflow/"]),
     ("kdl", &["dsl/src/document/"]),

@@ -30,9 +30,33 @@ fn servers() {
 server listen="8080" token="hunter2"
 server
 "#), @r#"
+    error[flowrun::wrong-type]: `8080` is no address with a port: write it as in "127.0.0.1:8080", "[::1]:8080" or "0.0.0.0:8080"
+       2 | server listen="8080" token=*********
+         |               ^^^^^^ not an address
+    error[flowrun::secret]: `token` is a secret and stands in the graph
+       2 | server listen="8080" token=*********
+         |                            ^^^^^^^^^ readable by everyone who reads the file
+         = write env.NAME, and set that environment variable
+    error[flowrun::duplicate-name]: there are two servers
+       3 | server
+         | ^^^^^^ again
+       2 | server listen="8080" token=*********
+         | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ first
+         = one server serves all that a graph publishes
     "#);
     assert_snapshot!(findings(r#"cameras g { synthetic a; }
 server listen=localhost:80 allow-host="http://a" port=80 connections=0"#), @r#"
+    error[flowrun::wrong-type]: `http://a` is no host's name
+       2 | server listen=localhost:80 allow-host="http://a" port=80 connections=0
+         |                                       ^^^^^^^^^^ should be names
+         = a name without scheme and port, as in allow-host="cam.example.org"
+    error[flowrun::unknown-parameter]: `server` has no parameter `port`
+       2 | server listen=localhost:80 allow-host="http://a" port=80 connections=0
+         |                                                  ^^^^ unknown
+         = parameters here: listen, token, allow-host, connections, connections-per-address
+    error[flowrun::out-of-range]: `connections` is from 1 to 65536, not 0
+       2 | server listen=localhost:80 allow-host="http://a" port=80 connections=0
+         |                                                                      ^ too small
     "#);
 }
 

@@ -627,5 +627,10 @@ fn a_server_is_part_of_the_plan() {
 fn what_nothing_serves_is_a_warning() {
     let text = scene("flow f from=g { truth; publish { sse \"/a\"; }; }\npublish { sse \"/b\" from=f; }");
     assert_snapshot!(findings(&text), @r#"
+    a plan, and
+    warning[flowrun::no-server]: nothing serves what this graph publishes
+       4 | flow f from=g { truth; publish { sse "/a"; }; }
+         |                                  ^^^ nobody can reach this
+         = add `server listen="127.0.0.1:8080"`, or run it with --listen 127.0.0.1:8080
     "#);
 }

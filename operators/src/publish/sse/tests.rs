@@ -147,6 +147,46 @@ fn a_frame_is_an_event_with_or_without_rows() {
 }
 
 #[test]
+fn the_manual_shows_what_is_sent() {
+    let manual = include_str!("../../../../tests/spec/server.md");
+    let example = manual
+        .split_once("```json frame\n")
+        .unwrap()
+        .1
+        .split_once('\n')
+        .unwrap()
+        .0;
+    let track = Track {
+        id: TrackId(7),
+        class: Default::default(),
+        score: 0.9,
+        bbox: Rect {
+            x1: 10.5,
+            y1: 20.0,
+            x2: 110.25,
+            y2: 80.0,
+        },
+    };
+    let at = At {
+        camera: CameraId(0),
+        frame: 12,
+        event_time: EventTime(480_000_000),
+        size: Size {
+            width: 640,
+            height: 360,
+        },
+    };
+    let answer = Answer {
+        at,
+        batch: Batch::Tracks(vec![track].into()),
+        ..answer(0, 0)
+    };
+    let place = place("/events", "frame", Origin::Group("junction".into()));
+    let events = published(&place, "/events", &[answer]);
+    assert_eq!(events, [format!("event: frame\ndata: {example}")]);
+}
+
+#[test]
 fn a_query_belongs_to_no_camera_and_no_frame() {
     let refused = |path, group| place(path, group, Origin::Node(0)).sse.err().expect("refused").cause;
     assert!(refused("/q/{camera}", "row").contains("no camera"));
