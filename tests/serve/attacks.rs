@@ -2,13 +2,15 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
-use flowrun::serve::Settings;
+use flowrun::engine::site::{Answering, Body, Request, Resource};
+use flowrun::serve::{Server, Settings};
 use tokio::net::TcpSocket;
 
 use crate::client::{Answer, ask, connect, get, raw, until};
-use crate::served::{SECRET, Served, settings, with_token};
+use crate::served::{SECRET, Served, prepared, settings, with_token};
 
 const QUIET: &str = "cameras c { synthetic a fps=1; }\nflow f from=c { truth-tracks as=tracks; }\npublish { sse \"/events/{camera}\" from=f.tracks; }";
 
@@ -300,4 +302,65 @@ fn a_thousand_idle_connections_leave_room_for_others() {
         );
         answer.filter(|answer| answer.status == 200).map(drop)
     });
+}
+
+/// A resource that fails in its own way.
+enum Broken {
+    Panics,
+    NeverAnswers,
+    PanicsWhileSending,
+}
+
+impl Resource for Broken {
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+    fn get(&self, _: Request) -> Answering {
+        match self {
+            Broken::Panics => panic!("on purpose"),
+            Broken::NeverAnswers => Box::pin(std::future::pending()),
+            Broken::PanicsWhileSending => Box::pin(async {
+                let pieces = futures_util::stream::once(async { panic!("on purpose, later") });
+                http::Response::new(Body::Pieces(Box::pin(pieces)))
+            }),
+        }
+    }
+}
+
+#[test]
+fn what_fails_in_one_answer_fails_in_no_other() {
+    let mut hasty = settings();
+    hasty.limits.answer = Duration::from_millis(200);
+    let server = Server::start(hasty).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let prepared = prepared(QUIET, folder.path());
+    let site = &prepared.context().audience.site;
+    for (path, broken) in [
+        ("/panics", Broken::Panics),
+        ("/never", Broken::NeverAnswers),
+        ("/later", Broken::PanicsWhileSending),
+    ] {
+        site.mount(path, Arc::new(broken)).unwrap();
+    }
+    server.attach(prepared.context());
+    for _ in 0..3 {
+        let failed = get(server.address(), "/panics");
+        assert_eq!((failed.status, failed.json()["remedy"].is_null()), (500, true));
+        assert!(
+            !failed.body.contains("on purpose"),
+            "what went wrong inside is nobody's business"
+        );
+        is_guarded(&failed);
+        assert_eq!(get(server.address(), "/never").status, 503);
+        // The connection breaks before or after its head.
+        let head = format!("GET /later HTTP/1.0\r\nHost: {}\r\n\r\n", server.address());
+        drop(raw(server.address(), head.as_bytes()));
+        assert_eq!(get(server.address(), "/healthz").status, 200);
+    }
+    let metrics = until("all places back", || {
+        let text = get(server.address(), "/metrics").body;
+        text.contains("\nflowrun_server_connections 1\n").then_some(text)
+    });
+    assert!(metrics.contains("\nflowrun_server_connections_refused_total 0\n"));
+    server.close();
 }
