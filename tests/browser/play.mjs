@@ -59,7 +59,9 @@ function begin({ mode, base }) {
   video.muted = true;
   video.addEventListener('playing', () => { account.startup ??= performance.now() - account.began; });
   video.addEventListener('waiting', () => {
-    if (account.startup !== null) account.stalls.push(Math.round(performance.now() - account.began));
+    const now = performance.now() - account.began;
+    // In its first second a player still finds its place.
+    if (account.startup !== null && now > account.startup + 1_000) account.stalls.push(Math.round(now));
   });
   video.addEventListener('error', () => account.errors.push(`video: ${video.error.code} ${video.error.message}`));
   if (mode === 'native') {
@@ -91,6 +93,9 @@ function begin({ mode, base }) {
           if (video.paused && newest - buffer.buffered.start(0) >= CUSHION) {
             video.currentTime = newest - CUSHION;
             video.play().catch((error) => account.errors.push(String(error)));
+          } else if (!video.paused && newest - video.currentTime > 2 * CUSHION) {
+            // What came first began at a keyframe, a while ago.
+            video.currentTime = newest - CUSHION;
           }
         }
         account.errors.push('the stream ended');
