@@ -11,7 +11,7 @@ use flowrun_engine::time::{EventTime, nanos};
 
 use super::EncodeParams;
 use super::copy::Copying;
-use super::h264::{H264, Want};
+use super::h264::{H264, USUAL_FPS, Want};
 
 /// How long an encoder that nobody wants is kept: opening one takes a few milliseconds and a keyframe.
 const KEPT: Duration = Duration::from_secs(5);
@@ -30,7 +30,7 @@ pub(super) struct CameraEncoder {
     /// When one last was.
     last_wanted: EventTime,
     last_keyframe: EventTime,
-    /// The last frame that came, and the mean time from one that is encoded to the next, in nanoseconds.
+    /// The last frame that came, and the mean time from one to the next, in nanoseconds.
     last: Option<EventTime>,
     interval: Option<f64>,
     /// When the next frame may be encoded under a limit to the rate.
@@ -54,6 +54,8 @@ impl CameraEncoder {
         self.last = Some(at.event_time);
         let copies = self.copying.takes(params, at, frame);
         self.copying.saw(at, frame);
+        let paused = step.is_some_and(|step| !(0..=nanos(PAUSE)).contains(&step));
+        self.measure(step.filter(|_| !paused));
         if !self.wanted {
             self.copying.rest();
             if at.event_time.since(self.last_wanted) > KEPT {
@@ -67,7 +69,6 @@ impl CameraEncoder {
             return Ok(self.copying.packets(at, frame));
         }
         self.copying.rest();
-        let paused = step.is_some_and(|step| !(0..=nanos(PAUSE)).contains(&step));
         if paused || !was_wanted {
             self.due = at.event_time;
         }
@@ -76,13 +77,20 @@ impl CameraEncoder {
         }
         let since_keyframe = at.event_time.0.saturating_sub(self.last_keyframe.0);
         let overdue = since_keyframe >= nanos(params.keyframe_every) || since_keyframe < 0;
-        self.encode(
-            params,
-            at,
-            frame,
-            step.filter(|_| !paused),
-            paused || overdue || !was_wanted,
-        )
+        self.encode(params, at, frame, paused || overdue || !was_wanted)
+    }
+
+    /// Takes the time since the last frame into the mean.
+    fn measure(&mut self, step: Option<i64>) {
+        if let Some(step) = step.map(|step| step as f64).filter(|step| *step > 0.0) {
+            self.interval = Some(self.interval.map_or(step, |mean| mean + (step - mean) * NEWEST));
+        }
+    }
+
+    /// Pictures a second that are encoded; none before the second one.
+    fn fps(&self, params: &EncodeParams) -> Option<f64> {
+        let own = self.interval.map(|interval| 1e9 / interval);
+        own.map(|own| params.fps.map_or(own, |most| own.min(most)))
     }
 
     /// Whether a frame is encoded under the limit to the rate.
@@ -102,24 +110,15 @@ impl CameraEncoder {
         true
     }
 
-    fn encode(
-        &mut self,
-        params: &EncodeParams,
-        at: &At,
-        frame: &Frame,
-        step: Option<i64>,
-        keyframe: bool,
-    ) -> Result<Vec<Packet>> {
-        let layout = frame.picture.layout();
+    fn encode(&mut self, params: &EncodeParams, at: &At, frame: &Frame, keyframe: bool) -> Result<Vec<Packet>> {
+        let (layout, fps) = (frame.picture.layout(), self.fps(params));
         if self.encoder.as_ref().is_none_or(|encoder| !encoder.fits(&layout)) {
-            self.encoder = Some(H264::open(params, layout)?);
+            let usual = fps.or(params.fps).unwrap_or(USUAL_FPS);
+            self.encoder = Some(H264::open(params, layout, usual)?);
         }
         let encoder = self.encoder.as_mut().expect("opened above");
-        if let Some(step) = step.map(|step| step as f64).filter(|step| *step > 0.0) {
-            let least = params.fps.map_or(0.0, |fps| 1e9 / fps);
-            let interval = self.interval.map_or(step, |mean| mean + (step - mean) * NEWEST);
-            self.interval = Some(interval);
-            encoder.set_rate(1e9 / interval.max(least));
+        if let Some(fps) = fps {
+            encoder.set_rate(fps);
         }
         // An encoder's first picture is a keyframe whatever it is asked for.
         let want = if keyframe { Want::Keyframe } else { Want::Any };

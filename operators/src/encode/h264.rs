@@ -2,7 +2,8 @@
 //! the next, and keyframes stand where the caller puts them.
 //!
 //! Time stays outside: pictures are numbered, since libx264's rate control would take a fine time base for a frame rate.
-//! It is opened for [`NOMINAL_FPS`] and told a bit rate that comes to the wanted one at the rate that pictures really have.
+//! It is opened for the frame rate that is known by then, else for [`USUAL_FPS`], and told a bit rate that comes to the
+//! wanted one at the rate that pictures really have.
 
 use std::sync::Arc;
 
@@ -18,8 +19,8 @@ use super::convert::{Converter, encoded_range, encoded_size};
 use super::{EncodeParams, Preset, annexb};
 use crate::decode;
 
-/// The frame rate that an encoder is opened for.
-const NOMINAL_FPS: f64 = 25.0;
+/// The frame rate that an encoder is opened for while the true one is not known.
+pub(super) const USUAL_FPS: f64 = 25.0;
 
 /// The name of libavcodec's wrapper.
 const NAME: &str = "libx264";
@@ -47,6 +48,8 @@ pub(super) struct H264 {
     /// Pictures so far.
     count: i64,
     bitrate: u64,
+    /// Pictures a second that it was opened for.
+    nominal: f64,
     /// The bits a second that it was told.
     told: i64,
     packet: ff::Packet,
@@ -69,11 +72,13 @@ fn lacking() -> OperatorError {
 }
 
 impl H264 {
-    /// Opens an encoder for pictures of a layout.
+    /// Opens an encoder for pictures of a layout, about so many a second.
     ///
     /// # Errors
     /// When the system's FFmpeg has none, or it refuses the pictures.
-    pub fn open(params: &EncodeParams, layout: PictureLayout) -> Result<Self> {
+    pub fn open(params: &EncodeParams, layout: PictureLayout, fps: f64) -> Result<Self> {
+        // A whole number: whoever measures again finds the same.
+        let nominal = fps.round().clamp(1.0, 240.0);
         decode::init();
         let codec = ff::encoder::find_by_name(NAME).ok_or_else(lacking)?;
         let size = encoded_size(layout.size, params.height);
@@ -91,7 +96,7 @@ impl H264 {
         context.set_width(size.width);
         context.set_height(size.height);
         context.set_format(ff::format::Pixel::YUV420P);
-        context.set_time_base(ff::Rational::new(1, NOMINAL_FPS as i32));
+        context.set_time_base(ff::Rational::new(1, nominal as i32));
         context.set_max_b_frames(0);
         // Parameter sets stand in the stream's description alone.
         context.set_flags(ff::codec::Flags::GLOBAL_HEADER);
@@ -122,6 +127,7 @@ impl H264 {
             }),
             count: 0,
             bitrate: params.bitrate.0,
+            nominal,
             told: i64::try_from(params.bitrate.0).unwrap_or(i64::MAX),
             packet: ff::Packet::empty(),
         })
@@ -139,7 +145,7 @@ impl H264 {
 
     /// Says how many pictures a second come, so that the bit rate holds; small changes are passed over.
     pub fn set_rate(&mut self, fps: f64) {
-        let rate = (self.bitrate as f64 * NOMINAL_FPS / fps.clamp(0.1, 1_000.0)) as i64;
+        let rate = (self.bitrate as f64 * self.nominal / fps.clamp(0.1, 1_000.0)) as i64;
         if (rate - self.told).abs() * 10 < self.told {
             return;
         }

@@ -32,7 +32,7 @@ use flowrun_engine::rows::{CameraId, Size};
 pub use jpeg::JpegEncoder;
 
 use camera::CameraEncoder;
-use h264::H264;
+use h264::{H264, USUAL_FPS};
 
 /// Encodes pictures as video.
 ///
@@ -144,7 +144,7 @@ impl Offload for Encode {
                 .help("take them out of `for`, or give those cameras a flow of their own"));
         }
         for params in params.all() {
-            H264::open(params, TRIAL)?;
+            H264::open(params, TRIAL, USUAL_FPS)?;
         }
         let cameras = (0..setup.plan.cameras.len()).map(|camera| setup.demand(CameraId(camera as u32)));
         Ok(Encode {

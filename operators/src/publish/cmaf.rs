@@ -139,6 +139,13 @@ impl Timeline {
         }
     }
 
+    /// Forgets the packet that is held: what comes next begins a stretch.
+    pub fn rest(&mut self) {
+        let mut lost = Vec::new();
+        self.finish(&mut lost);
+        self.expected = None;
+    }
+
     fn begin(&mut self, packet: &Packet, out: &mut Vec<Step>) -> u64 {
         let end = self.end.unwrap_or(0);
         if self.end.is_none() {

@@ -19,8 +19,6 @@ use super::hls_ring::{Cut, Ring};
 
 /// How long after its last request somebody is still a viewer.
 const ATTENTION: Duration = Duration::from_secs(10);
-/// What was cut longer ago than this, with nobody watching, is not what somebody who comes now wants to see.
-const STALE: Duration = Duration::from_secs(3);
 
 /// What time it is for those who ask: any clock that only goes forward.
 pub(super) type RequestClock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -33,11 +31,17 @@ pub(super) struct State {
     playlist: Option<Bytes>,
     watching: Vec<Watching>,
     asked: Duration,
-    pushed: Option<Duration>,
     streams: usize,
 }
 
 impl State {
+    /// Forgets all pictures: what was cut for others is not what somebody who comes later wants to see.
+    fn rest(&mut self) {
+        self.timeline.rest();
+        self.ring.clear();
+        self.playlist = None;
+    }
+
     /// The playlist.
     pub fn playlist(&mut self) -> Bytes {
         let ring = &self.ring;
@@ -63,7 +67,6 @@ impl Channel {
                 playlist: None,
                 watching: Vec::new(),
                 asked: Duration::ZERO,
-                pushed: None,
                 streams: 0,
             }),
             changes: watch::Sender::new(0),
@@ -89,10 +92,11 @@ impl Channel {
     pub fn push(&self, packets: &[Packet]) -> Result<()> {
         let mut state = self.lock();
         let now = (self.clock)();
-        state.pushed = Some(now);
         if !state.watching.is_empty() && state.streams == 0 && now.saturating_sub(state.asked) > ATTENTION {
             state.watching.clear();
-            state.ring.clear();
+            if !self.wanted_by_others() {
+                state.rest();
+            }
         }
         let before = state.ring.newest();
         let mut steps = Vec::new();
@@ -137,14 +141,16 @@ impl Channel {
         let now = (self.clock)();
         state.asked = now;
         if state.watching.is_empty() {
-            // Segments that nobody watched may be old: what is shown begins with what comes now.
-            let fresh = |pushed: Duration| now.saturating_sub(pushed) <= STALE;
-            if !state.ring.has_ended() && !state.pushed.is_some_and(fresh) {
-                state.ring.clear();
-                state.playlist = None;
+            if !state.ring.has_ended() && !self.wanted_by_others() {
+                state.rest();
             }
             state.watching = self.demands.iter().map(Demand::watch).collect();
         }
+    }
+
+    /// Whether packets come anyhow, to be recorded say: then the newest segments are always those of now.
+    fn wanted_by_others(&self) -> bool {
+        self.demands.iter().any(Demand::wanted)
     }
 
     /// Counts a stream as a viewer until the result is dropped.

@@ -3,11 +3,9 @@
 use std::fmt::Write;
 
 use super::cmaf::TIMESCALE;
-use super::hls_ring::{Part, Ring, Segment};
+use super::hls_ring::{CUSHION_PARTS, Part, Ring, Segment};
 use crate::utc::Utc;
 
-/// A client stays so many parts behind the newest.
-const HOLD_BACK_PARTS: u64 = 3;
 /// A client that does not know parts stays so many segments behind.
 const HOLD_BACK_SEGMENTS: u64 = 3;
 /// Parts are listed of segments that end within so many of the longest before the newest.
@@ -64,7 +62,7 @@ fn write_playlist(ring: &Ring, text: &mut String) -> std::fmt::Result {
         text,
         "#EXT-X-SERVER-CONTROL:CAN-BLOCK-RELOAD=YES,HOLD-BACK={:.3},PART-HOLD-BACK={:.3}",
         target * HOLD_BACK_SEGMENTS as f64,
-        seconds(longest_part * HOLD_BACK_PARTS)
+        seconds(longest_part * CUSHION_PARTS as u64)
     )?;
     writeln!(text, "#EXT-X-PART-INF:PART-TARGET={:.5}", seconds(longest_part))?;
     text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");

@@ -22,6 +22,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(10);
 const PROMISE_SEGMENTS: u32 = 3;
 /// A stream that its client reads so slowly ends; the client begins anew at the newest pictures.
 const LAG: u64 = 5 * TIMESCALE as u64;
+/// A browser's own player (its requests say that they are for a video element) knows no parts: Chromium 156 gives up on a
+/// live playlist of one segment, and runs dry on two.
+const BROWSER_SEGMENTS: usize = 3;
 /// Names mean one thing for good; a cache need not keep them for long.
 const LASTING: &str = "max-age=600, immutable";
 
@@ -125,7 +128,7 @@ async fn answer(channel: &Arc<Channel>, request: &Request) -> Response<Body> {
     };
     channel.ask();
     match wanted {
-        Wanted::Playlist => playlist(channel, request.query.as_deref()).await,
+        Wanted::Playlist => playlist(channel, request.query.as_deref(), patience(&request.headers)).await,
         Wanted::Stream => endless(channel).await,
         Wanted::Init(number) => match channel.lock().ring.init(number) {
             Some(init) => found(init.bytes.clone(), "video/mp4", &init_name(number), LASTING),
@@ -194,7 +197,24 @@ async fn wait<T>(
     tokio::time::timeout(longest, waiting).await.ok().flatten()
 }
 
-async fn playlist(channel: &Channel, query: Option<&str>) -> Response<Body> {
+/// How many whole segments a first playlist needs.
+fn patience(headers: &HeaderMap) -> Patience {
+    match headers.get("sec-fetch-dest").map(HeaderValue::as_bytes) {
+        Some(b"video") => Patience::Segments(BROWSER_SEGMENTS),
+        _ => Patience::Cushion,
+    }
+}
+
+/// What a first playlist waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// What a player that knows parts needs.
+    Cushion,
+    /// So many whole segments.
+    Segments(usize),
+}
+
+async fn playlist(channel: &Channel, query: Option<&str>, patience: Patience) -> Response<Body> {
     let Ok(awaited) = awaited(query) else {
         return refused(
             StatusCode::BAD_REQUEST,
@@ -212,11 +232,22 @@ async fn playlist(channel: &Channel, query: Option<&str>) -> Response<Body> {
     };
     let ready = |state: &mut State| {
         let ring = &state.ring;
-        let listed = ring.listed().next().is_some();
+        let enough = match patience {
+            Patience::Cushion => ring.has_cushion(),
+            Patience::Segments(count) => ring.listed().count() >= count,
+        };
+        let listed = enough || (ring.has_ended() && ring.newest().is_some());
         let reached = awaited.is_none_or(|awaited| ring.newest().is_some_and(|newest| newest > awaited));
         (listed && (reached || ring.has_ended())).then(|| (state.playlist(), state.ring.newest()))
     };
-    match wait(channel, longest, ready, |state| !state.ring.has_ended()).await {
+    let found_in_time = wait(channel, longest, ready, |state| !state.ring.has_ended()).await;
+    // Keyframes may be so far apart that there are not enough segments by then: fewer are better than none.
+    let late_but_some = || {
+        let mut state = channel.lock();
+        let some = awaited.is_none() && state.ring.listed().next().is_some();
+        some.then(|| (state.playlist(), state.ring.newest()))
+    };
+    match found_in_time.or_else(late_but_some) {
         Some((text, newest)) => {
             let newest = newest.map_or_else(String::new, |at| format!("index-{}.{}", at.segment, at.part));
             found(text, "application/vnd.apple.mpegurl", &newest, "no-cache")

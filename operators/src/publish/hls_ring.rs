@@ -15,6 +15,9 @@ use super::cmaf::{self, Place, Sample, Step, Stretch, TIMESCALE};
 /// Frames do not come to the tick: so much over or under a wanted duration is meant.
 const SLACK: u64 = TIMESCALE as u64 / 100;
 
+/// A client stays so many parts behind the newest (8216bis asks for three).
+pub(super) const CUSHION_PARTS: usize = 3;
+
 /// How a camera's packets are cut.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cut {
@@ -297,6 +300,12 @@ impl Ring {
     /// The segments that a playlist lists.
     pub fn listed(&self) -> impl Iterator<Item = &Segment> {
         self.whole.iter().skip(self.whole.len().saturating_sub(self.cut.window))
+    }
+
+    /// Whether a player that begins now has a whole segment, and as many parts as it stays behind the newest.
+    pub fn has_cushion(&self) -> bool {
+        let parts = self.open.as_ref().map_or(0, |open| open.parts.len());
+        self.whole.len() > 1 || (self.whole.len() == 1 && parts >= CUSHION_PARTS)
     }
 
     /// The segment that is being cut.

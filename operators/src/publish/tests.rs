@@ -35,7 +35,14 @@ struct Live {
 }
 
 impl Live {
+    /// With a viewer from the start.
     fn new(cut: Cut) -> Self {
+        let live = Live::unwatched(cut);
+        live.channel.ask();
+        live
+    }
+
+    fn unwatched(cut: Cut) -> Self {
         let (demand, clock_ms) = (Demand::default(), Arc::new(AtomicU64::new(0)));
         let clock = clock_ms.clone();
         let clock = Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
@@ -216,27 +223,27 @@ async fn the_last_part_of_a_segment_is_followed_by_the_next_segments_first() {
 
 #[tokio::test]
 async fn the_first_viewer_starts_the_pictures_and_the_last_one_stops_them() {
-    let live = Live::new(CUT);
+    let live = Live::unwatched(CUT);
     assert!(!live.demand.wanted());
     let packets = packets("320x180", 60, 10.0, &[]);
     let first = async {
         while !live.demand.wanted() {
             tokio::task::yield_now().await;
         }
-        live.push(&packets[..25]);
+        live.push(&packets[..30]);
     };
     let (playlist, ()) = tokio::join!(live.text("index.m3u8"), first);
     assert_eq!(names(&playlist).len(), 1);
     live.wait(9_000);
-    live.push(&packets[25..26]);
+    live.push(&packets[30..31]);
     assert!(live.demand.wanted());
     live.wait(2_000);
-    live.push(&packets[26..27]);
+    live.push(&packets[31..32]);
     assert!(!live.demand.wanted(), "nobody asked for more than ten seconds");
     assert_eq!(live.channel.lock().ring.listed().count(), 0, "and the memory is free");
     // Who comes later sees what is then, not what was.
     live.wait(60_000);
-    let mut later: Vec<Packet> = packets[..25].to_vec();
+    let mut later: Vec<Packet> = packets[..30].to_vec();
     for packet in &mut later {
         packet.presented += 90_000_000_000;
         packet.decoded += 90_000_000_000;
@@ -252,6 +259,24 @@ async fn the_first_viewer_starts_the_pictures_and_the_last_one_stops_them() {
     assert_eq!(tag(&playlist, "#EXT-X-PROGRAM-DATE-TIME:"), "1970-01-01T00:01:30.000Z");
     assert_eq!(tag(&playlist, "#EXT-X-DISCONTINUITY-SEQUENCE:"), "2");
     assert!(names(&playlist)[0] > "seg-1.m4s", "{playlist}");
+}
+
+#[tokio::test]
+async fn a_browsers_own_player_gets_a_first_playlist_of_three_segments() {
+    let live = Live::new(CUT);
+    let packets = packets("320x180", 75, 10.0, &[]);
+    live.push(&packets[..35]);
+    let mut headers = HeaderMap::new();
+    headers.insert("sec-fetch-dest", http::HeaderValue::from_static("video"));
+    let coming = async {
+        for packet in &packets[35..] {
+            tokio::task::yield_now().await;
+            live.push(std::slice::from_ref(packet));
+        }
+    };
+    let (response, ()) = tokio::join!(live.get_with("index.m3u8", headers), coming);
+    let playlist = String::from_utf8(whole(response).to_vec()).unwrap();
+    assert_eq!(names(&playlist).len(), 3, "{playlist}");
 }
 
 #[tokio::test]
