@@ -57,8 +57,8 @@ impl Seen {
     pub fn told(&self) -> Vec<&(String, String)> {
         let slow = |cause: &str| cause.contains("does not answer within");
         let came = self.faults.iter().any(|(_, cause)| slow(cause));
-        let kept = |fault: &&(String, String)| !slow(&fault.1) && !(came && fault.1.contains("pictures come again"));
-        self.faults.iter().filter(kept).collect()
+        let of_slowness = |cause: &str| slow(cause) || (came && cause.contains("pictures come again"));
+        self.faults.iter().filter(|(_, cause)| !of_slowness(cause)).collect()
     }
     pub fn faults_with(&self, part: &str) -> usize {
         self.faults.iter().filter(|(_, cause)| cause.contains(part)).count()
