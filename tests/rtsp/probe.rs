@@ -53,6 +53,13 @@ impl Seen {
     pub fn of(&self, camera: usize) -> Vec<&SeenFrame> {
         self.frames.iter().filter(|frame| frame.camera == camera).collect()
     }
+    /// Faults that are not of a machine with too much to do.
+    pub fn told(&self) -> Vec<&(String, String)> {
+        let slow = |cause: &str| cause.contains("does not answer within");
+        let came = self.faults.iter().any(|(_, cause)| slow(cause));
+        let of_slowness = |cause: &str| slow(cause) || (came && cause.contains("pictures come again"));
+        self.faults.iter().filter(|(_, cause)| !of_slowness(cause)).collect()
+    }
     pub fn faults_with(&self, part: &str) -> usize {
         self.faults.iter().filter(|(_, cause)| cause.contains(part)).count()
     }

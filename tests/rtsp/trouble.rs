@@ -13,10 +13,11 @@ fn a_wrong_password_is_told_once() {
         // The name of the package is not its version.
         let wrong = format!("rtsp wrong \"{}\" user=env.{USER} password=env.{USER}", server.url(0));
         let run = Watched::start(&[wrong, format!("rtsp right \"{}\"", other.url(0))]);
-        run.until("the fault", |seen| !seen.faults.is_empty());
+        run.until("the fault", |seen| !seen.told().is_empty());
         run.until("the other's frames", |seen| seen.of(1).len() >= 40);
         let (_, seen) = run.stop();
-        let [(camera, cause)] = seen.faults.as_slice() else {
+        let told = seen.told();
+        let [(camera, cause)] = told.as_slice() else {
             panic!("{:?}", seen.faults)
         };
         assert_eq!(camera, "wrong");
@@ -55,7 +56,7 @@ fn a_camera_comes_back_and_the_others_go_on() {
     let count = |seen: &Seen, camera: usize| seen.of(camera).len();
     run.until("frames of both", |seen| count(seen, 0) >= 10 && count(seen, 1) >= 10);
     drop(first);
-    run.until("the loss", |seen| !seen.faults.is_empty());
+    run.until("the loss", |seen| !seen.told().is_empty());
     let (before, meanwhile) = run.look(|seen| (count(seen, 0), count(seen, 1)));
     run.until("the refusal", |seen| seen.faults_with("refused") == 1);
     run.until("the other's frames", |seen| count(seen, 1) >= meanwhile + 20);
