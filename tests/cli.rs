@@ -303,7 +303,7 @@ write { jsonl "out/tracks.jsonl" from=all.tracks; mp4 "out/{camera}.mp4" from=wa
         folder.path("out/north.mp4.partial"),
     );
     let began = Instant::now();
-    while ![(&rows, 5_000), (&video, 30_000)]
+    while ![(&rows, 5_000), (&video, 150_000)]
         .iter()
         .all(|(file, enough)| std::fs::metadata(file).is_ok_and(|file| file.len() > *enough))
     {
