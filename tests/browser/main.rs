@@ -1,5 +1,5 @@
 //! What is published plays in a real browser: `play.mjs` drives headless Chromium, where it and Node's packages are
-//! installed (`tools/setup.sh --browser`); elsewhere this says so and passes.
+//! installed (`make setup-tests`); elsewhere this says so and passes.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -47,7 +47,7 @@ fn installed() -> bool {
         && (browser || std::env::var_os("CHROMIUM").is_some())
         && root().join("tests/browser/node_modules/playwright-core").is_dir();
     if !found {
-        println!("skipped: no Node, Chromium, or packages in tests/browser (npm ci)");
+        println!("skipped: no Node, Chromium, or packages in tests/browser (make setup-tests)");
     }
     found
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use flowrun_dsl::params::{
-    Bitrate, Bytes, Choice, Line, Model, Params, ParamsSchema, Ref, Secret, Template, Url, Zone,
+    Bitrate, Bytes, Choice, Line, Model, Params, ParamsSchema, Ref, Secret, Shape, Template, Url, Zone,
 };
 use flowrun_dsl::port::{Catalogue, OperatorSpec, PortRows, PortSpec, Role, RowKind};
 
@@ -125,6 +125,8 @@ params! {
     Draw {
         /// The text at a box.
         #[param(live, default = "{class}")] label: Template,
+        /// What of the zones is drawn.
+        #[param(default = "")] shapes: Vec<Ref<Shape>>,
         /// Bits a second of the picture.
         #[param(default = "4M", min = 1000)] rate: Bitrate,
     }
@@ -211,6 +213,10 @@ pub static CATALOGUE: LazyLock<TestCatalogue> = LazyLock::new(|| {
     let draw_inputs = vec![
         port("frames", PortRows::Only(Frame)),
         port("tracks", PortRows::Only(Tracks)),
+        PortSpec {
+            required: false,
+            ..port("detections", PortRows::Only(Detection))
+        },
     ];
     let any = || vec![port("rows", PortRows::AnyRows)];
     TestCatalogue {

@@ -153,6 +153,25 @@ fn flows_may_come_before_what_they_read() {
 }
 
 #[test]
+fn ports_that_are_not_required_may_be_left_out_and_shapes_are_named_together() {
+    let graph = |inputs: &str| {
+        format!(
+            "cameras g {{ synthetic a; }}\nzones camera=a {{ polygon box 0.1 0.1 0.9 0.1 0.9 0.9; line stop 0.1 0.5 0.9 0.5; }}\nflow f from=g {{ truth as=seen; track as=t; }}\nflow d from=g {{ draw {inputs} shapes=\"box,stop\"; }}"
+        )
+    };
+    let ports = |inputs: &str| {
+        let plan = compile(&graph(inputs)).unwrap().plan;
+        let draw = plan.nodes.into_iter().find(|node| node.kind == "draw").unwrap();
+        draw.inputs.into_iter().map(|input| input.port).collect::<Vec<_>>()
+    };
+    assert_eq!(ports("tracks=f.t"), ["frames", "tracks"]);
+    assert_eq!(
+        ports("detections=f.seen tracks=f.t"),
+        ["frames", "tracks", "detections"]
+    );
+}
+
+#[test]
 fn overrides_are_complete() {
     let plan = compile(JUNCTION).unwrap().plan;
     let detect = &plan.nodes[0];
