@@ -257,9 +257,9 @@ impl Layout {
                 write!(path, " L{:.0} {:.0}", at.0, at.1)?;
             }
         }
-        // The last bend is between the last two slots: text stands over its middle.
+        // The last bend is between the last two slots: text stands above its middle.
         let last = way[way.len() - 2];
-        let text = (at.0 - GAP.0 / 2.0, f64::midpoint(self.y[last], at.1) + 3.0);
+        let text = (at.0 - GAP.0 / 2.0, f64::midpoint(self.y[last], at.1) - 5.0);
         let name = |slot: usize| match &self.slots[slot] {
             Slot::Shown(shown) => escaped(&shown.name),
             Slot::Passing => String::new(),
