@@ -11,6 +11,7 @@
 
 mod connect;
 mod declare;
+pub mod diff;
 mod drawing;
 mod explain;
 pub mod fingerprint;
@@ -30,6 +31,7 @@ use crate::expr::QueryPlan;
 use crate::params::ParamValues;
 use crate::port::{Role, RowKind};
 
+pub use diff::{Action, PartChange, PartKind, PlanDiff, diff, explain_diff};
 pub use drawing::draw;
 pub use explain::explain;
 

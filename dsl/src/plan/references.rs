@@ -217,9 +217,18 @@ fn zone(reader: &mut Reader, declared: &Declared, text: &str, span: Span, kind: 
 
 /// Models that the references of a node's parameters name.
 pub fn models_of<'p>(schema: &ParamsSchema, all: impl Iterator<Item = &'p ParamValues>) -> BTreeSet<&'p str> {
-    let is_model = |name: &String| schema.get(name).and_then(|spec| referent(&spec.ty)) == Some(RefKind::Model);
+    named_by(schema, all, |kind| kind == RefKind::Model)
+}
+
+/// What the references of a node's parameters name, of the kinds that `which` picks.
+pub fn named_by<'p>(
+    schema: &ParamsSchema,
+    all: impl Iterator<Item = &'p ParamValues>,
+    which: impl Fn(RefKind) -> bool,
+) -> BTreeSet<&'p str> {
+    let picked = |name: &String| schema.get(name).and_then(|spec| referent(&spec.ty)).is_some_and(&which);
     all.flatten()
-        .filter(|(name, _)| is_model(name))
+        .filter(|(name, _)| picked(name))
         .flat_map(|(_, value)| texts(value))
         .collect()
 }

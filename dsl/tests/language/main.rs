@@ -5,6 +5,7 @@
 mod catalogue;
 mod derives;
 mod diagnostics;
+mod diffs;
 mod drawings;
 mod expressions;
 mod includes;
