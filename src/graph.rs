@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flowrun_dsl::port::Catalogue;
 use flowrun_dsl::system::{Disk, System};
-use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
+use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile, Spans};
 use flowrun_engine::errors::PrepareError;
 use flowrun_engine::registry::Registry;
 use flowrun_engine::run::{Options, PreparedRun, Report, prepare};
@@ -84,6 +84,19 @@ pub fn compile_text(
     compile_text_with(name, text, root, &Disk, catalogue)
 }
 
+/// Compiles a text in the place of a graph's file.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub(crate) fn compile_bytes(
+    path: &Path,
+    bytes: Vec<u8>,
+    system: &dyn System,
+    catalogue: &dyn Catalogue,
+) -> Result<(SourceFile, Compiled), GraphError> {
+    compile_text_with(&path.display().to_string(), bytes, folder_of(path), system, catalogue)
+}
+
 fn compile_text_with(
     name: &str,
     text: impl Into<Vec<u8>>,
@@ -128,22 +141,26 @@ pub fn prepare_compiled(
     options: &Options,
 ) -> Result<PreparedRun, GraphError> {
     let Compiled { plan, spans, .. } = compiled;
-    prepare(plan, registry, options).map_err(|errors| {
-        let mut diagnostics = Diagnostics::default();
-        for PrepareError { place, cause, remedy } in errors {
-            let span = spans
-                .nodes
-                .get(&place)
-                .or_else(|| spans.cameras.get(&place))
-                .or_else(|| spans.models.get(&place));
-            let diagnostic = Diagnostic::error("flowrun::cannot-run", format!("{place}: {cause}")).maybe_help(remedy);
-            diagnostics.push(match span {
-                Some(place) => diagnostic.label(place.name, ""),
-                None => diagnostic,
-            });
-        }
-        GraphError::Unfit(Box::new(source.clone()), diagnostics)
-    })
+    prepare(plan, registry, options).map_err(|errors| findings(source, &spans, errors))
+}
+
+/// What keeps a graph from running on this machine, at its places in the text.
+pub(crate) fn findings(source: &SourceFile, spans: &Spans, errors: Vec<PrepareError>) -> GraphError {
+    let mut diagnostics = Diagnostics::default();
+    for PrepareError { place, cause, remedy } in errors {
+        let span = spans
+            .nodes
+            .get(&place)
+            .or_else(|| spans.cameras.get(&place))
+            .or_else(|| spans.models.get(&place))
+            .or_else(|| spans.server.as_ref().filter(|_| place == "server"));
+        let diagnostic = Diagnostic::error("flowrun::cannot-run", format!("{place}: {cause}")).maybe_help(remedy);
+        diagnostics.push(match span {
+            Some(place) => diagnostic.label(place.name, ""),
+            None => diagnostic,
+        });
+    }
+    GraphError::Unfit(Box::new(source.clone()), diagnostics)
 }
 
 /// Runs a graph file to its end.

@@ -1,7 +1,5 @@
 //! Those who watch a run while it goes on: what is served to them, and what they want.
 
-use flowrun_dsl::plan::Plan;
-
 use crate::clock;
 use crate::demand::Demands;
 use crate::site::Site;
@@ -18,12 +16,12 @@ pub struct Audience {
     pub opened: EventTime,
 }
 
-impl Audience {
+impl Default for Audience {
     /// Nobody yet.
-    pub fn of(plan: &Plan) -> Self {
+    fn default() -> Self {
         Audience {
             site: Site::default(),
-            demands: Demands::of(plan),
+            demands: Demands::default(),
             opened: clock::wall(),
         }
     }

@@ -76,6 +76,8 @@ pub struct Answer {
     pub at: At,
     /// The rows.
     pub batch: Batch,
+    /// The frame's number among those of its camera that were admitted, from 0; for the ledger only.
+    pub number: u64,
     /// Microseconds since the run began at which the frame was admitted; for metrics only, no operator sees it.
     pub admitted_us: u64,
     /// Whether this node or one before it failed on the frame: then the rows are not the whole truth.

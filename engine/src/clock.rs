@@ -61,6 +61,11 @@ impl Clock {
         }
     }
 
+    /// The wall as sources of this run see it.
+    pub fn wall_clock(&self) -> WallClock {
+        self.wall.clone()
+    }
+
     /// Starts it.
     pub fn begin(&self) {
         self.wall.origin();

@@ -5,8 +5,9 @@
 //! it has viewers. Whether a frame is wanted is an input from outside like the frame itself: only nodes whose
 //! results leave through such sinks may ask.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use flowrun_dsl::plan::Plan;
 
@@ -39,22 +40,30 @@ impl Drop for Watching {
     }
 }
 
-/// The demands on all nodes of a plan.
-pub struct Demands {
-    nodes: Vec<Vec<Demand>>,
-}
+/// The demands on all nodes of a run, by the node's name: they outlive edits of the graph.
+#[derive(Default)]
+pub struct Demands(Mutex<HashMap<String, HashMap<CameraId, Demand>>>);
 
 impl Demands {
-    /// None yet, on each node and camera of a plan.
-    pub fn of(plan: &Plan) -> Self {
-        let cameras = || plan.cameras.iter().map(|_| Demand::default()).collect();
-        Demands {
-            nodes: plan.nodes.iter().map(|_| cameras()).collect(),
-        }
+    /// The demand on a node's rows of a camera.
+    pub fn on(&self, node: &str, camera: CameraId) -> Demand {
+        let mut nodes = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let of_node = match nodes.get_mut(node) {
+            Some(known) => known,
+            None => nodes.entry(node.to_owned()).or_default(),
+        };
+        of_node.entry(camera).or_default().clone()
     }
-    /// The demand on a node's rows of a camera; the node by its index in the plan.
-    pub fn on(&self, node: usize, camera: CameraId) -> &Demand {
-        &self.nodes[node][camera.0 as usize]
+
+    /// Forgets what no plan of these has any more.
+    pub fn keep(&self, plans: &[&Plan]) {
+        let mut nodes = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        nodes.retain(|name, cameras| {
+            let known = |plan: &&&Plan| plan.nodes.iter().any(|node| node.name == *name);
+            let having: Vec<_> = plans.iter().filter(known).collect();
+            cameras.retain(|camera, _| having.iter().any(|plan| plan.camera_index(camera.0).is_some()));
+            !having.is_empty()
+        });
     }
 }
 

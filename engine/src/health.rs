@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use flowrun_dsl::plan::Plan;
 
+use crate::roster::Roster;
 use crate::rows::{CameraId, Size};
 
 /// A camera that has delivered nothing for this long is silent; queries go on without it after the same time.
@@ -80,54 +81,66 @@ struct Vitals {
 
 /// The health of all cameras of a plan.
 pub struct Health {
-    cameras: Vec<Vitals>,
+    cameras: Roster<Vitals>,
 }
 
 impl Health {
     /// Nobody has delivered anything.
     pub fn of(plan: &Plan) -> Self {
+        let cameras = (0..plan.cameras.len()).map(|index| CameraId(plan.camera_number(index)));
         Health {
-            cameras: plan.cameras.iter().map(|_| Vitals::default()).collect(),
+            cameras: cameras.map(|camera| (camera, Arc::default())).collect(),
         }
     }
 
-    fn vitals(&self, camera: CameraId) -> &Vitals {
-        &self.cameras[camera.0 as usize]
+    /// A camera begins, or begins anew.
+    pub fn open(&self, camera: CameraId) {
+        self.cameras.set(camera, Some(Arc::default()));
+    }
+
+    /// A camera is no longer part of the run.
+    pub fn close(&self, camera: CameraId) {
+        self.cameras.set(camera, None);
     }
 
     /// A camera delivered a picture of this size.
     pub fn delivered(&self, camera: CameraId, now_us: u64, size: Size) {
-        let vitals = self.vitals(camera);
         let packed = u64::from(size.width) << 32 | u64::from(size.height);
-        vitals.size.store(packed, Ordering::Relaxed);
-        vitals.last_frame.store(now_us.saturating_add(1), Ordering::Relaxed);
+        self.cameras.with(camera, |vitals| {
+            vitals.size.store(packed, Ordering::Relaxed);
+            vitals.last_frame.store(now_us.saturating_add(1), Ordering::Relaxed);
+        });
     }
 
     /// A camera could not read something.
     pub fn faulted(&self, camera: CameraId, now_us: u64, cause: &str) {
-        *self.vitals(camera).fault() = Some(Fault {
-            at_us: now_us,
-            cause: cause.into(),
+        self.cameras.with(camera, |vitals| {
+            *vitals.fault() = Some(Fault {
+                at_us: now_us,
+                cause: cause.into(),
+            });
         });
     }
 
     /// A camera has come to its end.
     pub fn ended(&self, camera: CameraId) {
         // What has broken does not end well later.
-        let _ = self
-            .vitals(camera)
-            .end
-            .compare_exchange(RUNNING, OVER, Ordering::Relaxed, Ordering::Relaxed);
+        self.cameras.with(camera, |vitals| {
+            let end = &vitals.end;
+            end.compare_exchange(RUNNING, OVER, Ordering::Relaxed, Ordering::Relaxed)
+                .ok()
+        });
     }
 
     /// A camera's source gave up.
     pub fn broke(&self, camera: CameraId) {
-        self.vitals(camera).end.store(BROKEN, Ordering::Relaxed);
+        self.cameras
+            .with(camera, |vitals| vitals.end.store(BROKEN, Ordering::Relaxed));
     }
 
     /// How a camera does at a moment, in microseconds since the run began.
     pub fn of_camera(&self, camera: CameraId, now_us: u64) -> CameraHealth {
-        let vitals = self.vitals(camera);
+        let vitals = self.cameras.get(camera).unwrap_or_default();
         let last = vitals.last_frame.load(Ordering::Relaxed).checked_sub(1);
         let age = last.map(|last| Duration::from_micros(now_us.saturating_sub(last)));
         let packed = vitals.size.load(Ordering::Relaxed);
@@ -173,9 +186,11 @@ mod tests {
     };
 
     fn health() -> Health {
-        Health {
-            cameras: vec![Vitals::default()],
-        }
+        let health = Health {
+            cameras: Roster::default(),
+        };
+        health.open(CAMERA);
+        health
     }
 
     fn at(health: &Health, seconds: u64) -> Condition {

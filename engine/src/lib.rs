@@ -22,6 +22,8 @@ pub mod operator;
 pub mod packet;
 pub mod recent;
 pub mod registry;
+pub mod reload;
+pub mod roster;
 pub mod rows;
 pub mod run;
 pub mod secret;

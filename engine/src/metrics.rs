@@ -2,14 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use flowrun_dsl::plan::Plan;
-
 use crate::batch::Answer;
-
-/// Metrics of all nodes of a plan.
-pub struct Metrics {
-    nodes: Vec<NodeMetrics>,
-}
 
 /// Metrics of one node.
 #[derive(Default)]
@@ -26,20 +19,6 @@ pub struct NodeMetrics {
     pub busy_ns: AtomicU64,
     /// From admission to this node's answer, in microseconds.
     pub latency_us: Histogram,
-}
-
-impl Metrics {
-    /// Metrics for each node of a plan.
-    pub fn of(plan: &Plan) -> Self {
-        Metrics {
-            nodes: plan.nodes.iter().map(|_| NodeMetrics::default()).collect(),
-        }
-    }
-
-    /// A node's metrics, by its index in the plan.
-    pub fn node(&self, node: usize) -> &NodeMetrics {
-        &self.nodes[node]
-    }
 }
 
 impl NodeMetrics {

@@ -3,18 +3,31 @@
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
 
+use arc_swap::ArcSwap;
 use flowrun_dsl::plan::{Plan, Shape};
 
 use crate::rows::{CameraId, ClassId, Direction, ZoneId};
 
-/// Names of cameras, zones and classes. Cameras and zones are fixed by the plan; classes come with models and rows.
+/// Names of cameras, zones and classes. Cameras and zones are the plan's; classes come with models and rows.
 #[derive(Debug, Default)]
 pub struct Names {
-    cameras: Vec<Arc<str>>,
-    zones: Vec<Arc<str>>,
-    /// What the forward and the backward way of each line are called.
-    ways: Vec<[Arc<str>; 2]>,
+    places: ArcSwap<Places>,
     classes: RwLock<Classes>,
+}
+
+/// What the plan names. A number that no longer stands for anything keeps its name until it stands for something else,
+/// since rows that carry it may still be under way.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    cameras: Vec<Option<Arc<str>>>,
+    zones: Vec<Option<ZoneNames>>,
+}
+
+#[derive(Clone, Debug)]
+struct ZoneNames {
+    name: Arc<str>,
+    /// What the forward and the backward way of a line are called.
+    ways: [Arc<str>; 2],
 }
 
 #[derive(Debug, Default)]
@@ -39,31 +52,75 @@ fn ways(shape: &Shape) -> [Arc<str>; 2] {
     }
 }
 
+fn put<T>(list: &mut Vec<Option<T>>, place: usize, entry: T, replace: bool) {
+    if place >= list.len() {
+        list.resize_with(place + 1, || None);
+    }
+    if replace || list[place].is_none() {
+        list[place] = Some(entry);
+    }
+}
+
 impl Names {
     /// The names of a plan.
     pub fn of(plan: &Plan) -> Self {
-        Names {
-            cameras: plan.cameras.iter().map(|camera| camera.name.as_str().into()).collect(),
-            zones: plan.zones.iter().map(|zone| zone.name.as_str().into()).collect(),
-            ways: plan.zones.iter().map(|zone| ways(&zone.shape)).collect(),
-            classes: RwLock::default(),
+        let names = Names::default();
+        names.learn(plan);
+        names
+    }
+
+    /// Takes in the names of a plan that follows the running one, its edits included.
+    pub fn learn(&self, plan: &Plan) {
+        self.take_in(plan, |_| true, |_| true);
+    }
+
+    /// Takes in what a plan names that the running one does not, so that it can be made ready beside it.
+    pub fn learn_fresh(&self, plan: &Plan, running: &Plan) {
+        let zones: Vec<u16> = (0..running.zones.len()).map(|zone| running.zone_number(zone)).collect();
+        self.take_in(
+            plan,
+            |number| running.camera_index(number).is_none(),
+            |number| !zones.contains(&number),
+        );
+    }
+
+    fn take_in(&self, plan: &Plan, cameras: impl Fn(u32) -> bool, zones: impl Fn(u16) -> bool) {
+        let mut places = Places::clone(&self.places.load());
+        for (index, camera) in plan.cameras.iter().enumerate() {
+            let number = plan.camera_number(index);
+            let fresh = cameras(number);
+            put(&mut places.cameras, number as usize, camera.name.as_str().into(), fresh);
         }
+        for (index, zone) in plan.zones.iter().enumerate() {
+            let number = plan.zone_number(index);
+            let names = ZoneNames {
+                name: zone.name.as_str().into(),
+                ways: ways(&zone.shape),
+            };
+            put(&mut places.zones, usize::from(number), names, zones(number));
+        }
+        self.places.store(Arc::new(places));
     }
 
     /// A camera's bare name.
     pub fn camera(&self, id: CameraId) -> Arc<str> {
-        self.cameras.get(id.0 as usize).cloned().unwrap_or_else(|| "?".into())
+        let places = self.places.load();
+        let name = places.cameras.get(id.0 as usize).cloned().flatten();
+        name.unwrap_or_else(|| "?".into())
     }
 
     /// A polygon's or line's name.
     pub fn zone(&self, id: ZoneId) -> Arc<str> {
-        self.zones.get(id.0 as usize).cloned().unwrap_or_else(|| "?".into())
+        let places = self.places.load();
+        let zone = places.zones.get(usize::from(id.0)).and_then(Option::as_ref);
+        zone.map_or_else(|| "?".into(), |zone| zone.name.clone())
     }
 
     /// What the graph calls passing a line in a direction.
     pub fn way(&self, line: ZoneId, direction: Direction) -> Arc<str> {
-        let ways = self.ways.get(usize::from(line.0)).cloned().unwrap_or_else(plain_ways);
-        let [forward, backward] = ways;
+        let places = self.places.load();
+        let zone = places.zones.get(usize::from(line.0)).and_then(Option::as_ref);
+        let [forward, backward] = zone.map_or_else(plain_ways, |zone| zone.ways.clone());
         match direction {
             Direction::Forward => forward,
             Direction::Backward => backward,

@@ -3,10 +3,10 @@
 //! Sinks in `publish` blocks put [`Resource`]s here while they are prepared; whoever runs the plan decides whether and
 //! how the site is served. The engine knows requests and responses ([`http`]), and no server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -73,10 +73,27 @@ pub struct Mount {
     pub about: About,
 }
 
+type Mounts = BTreeMap<String, Arc<dyn Resource>>;
+
 /// All resources of a run by path.
 #[derive(Default)]
 pub struct Site {
-    mounts: RwLock<BTreeMap<String, Arc<dyn Resource>>>,
+    mounts: RwLock<Mounts>,
+    /// What an edit of the graph that is being prepared will put there.
+    staged: Mutex<Option<Staged>>,
+}
+
+#[derive(Default)]
+struct Staged {
+    /// Nodes whose resources go when the edit is made.
+    leaving: BTreeSet<String>,
+    mounts: Mounts,
+}
+
+impl Staged {
+    fn leaves(&self, resource: &dyn Resource) -> bool {
+        resource.about().node.is_some_and(|node| self.leaving.contains(&node))
+    }
 }
 
 /// Paths that belong to the server itself.
@@ -102,15 +119,65 @@ impl Site {
                 OperatorError::new(cause).help("put it under another path, such as \"/events/...\" or \"/live/...\"")
             );
         }
+        let mut staged = self.staged();
         let mut mounts = self.mounts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(taken) = mounts.keys().find(|taken| within(taken, path) || within(path, taken)) {
+        let clashes = |taken: &&String| within(taken, path) || within(path, taken);
+        let taken = match &*staged {
+            None => mounts.keys().find(clashes),
+            Some(staged) => {
+                let stays = mounts.iter().filter(|(_, resource)| !staged.leaves(resource.as_ref()));
+                stays.map(|(path, _)| path).chain(staged.mounts.keys()).find(clashes)
+            }
+        };
+        if let Some(taken) = taken {
             return Err(
                 OperatorError::new(format!("`{path}` and `{taken}` cannot both be served"))
                     .help("give each a path of its own; `{camera}` in a path stands for the camera's name"),
             );
         }
-        mounts.insert(path.into(), resource);
+        match &mut *staged {
+            None => mounts.insert(path.into(), resource),
+            Some(staged) => staged.mounts.insert(path.into(), resource),
+        };
         Ok(())
+    }
+
+    fn staged(&self) -> MutexGuard<'_, Option<Staged>> {
+        self.staged.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// From now on what is mounted waits for [`Site::commit`].
+    pub fn stage(&self) {
+        *self.staged() = Some(Staged::default());
+    }
+
+    /// What is mounted from now on may take the place of what this node has.
+    pub fn leaves(&self, node: &str) {
+        if let Some(staged) = &mut *self.staged() {
+            staged.leaving.insert(node.to_owned());
+        }
+    }
+
+    /// Puts in place what was mounted since [`Site::stage`], and takes away what leaves.
+    pub fn commit(&self) {
+        let Some(mut staged) = self.staged().take() else { return };
+        let mut mounts = self.mounts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        mounts.retain(|_, resource| !staged.leaves(resource.as_ref()));
+        mounts.append(&mut staged.mounts);
+    }
+
+    /// Forgets what was mounted since [`Site::stage`].
+    pub fn abandon(&self) {
+        *self.staged() = None;
+    }
+
+    /// Takes away what stands at a path, if it is this resource.
+    pub fn unmount(&self, path: &str, resource: &Arc<dyn Resource>) {
+        let mut mounts = self.mounts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let same = |known: &Arc<dyn Resource>| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(resource));
+        if mounts.get(path).is_some_and(same) {
+            mounts.remove(path);
+        }
     }
 
     /// The resource at or above a path, and what of the path lies below it.
@@ -155,6 +222,12 @@ mod tests {
         fn kind(&self) -> &'static str {
             "nothing"
         }
+        fn about(&self) -> About {
+            About {
+                node: Some("wall.hls".into()),
+                ..About::default()
+            }
+        }
         fn get(&self, _: Request) -> Answering {
             Box::pin(async { Response::new(Body::Whole(Bytes::new())) })
         }
@@ -189,5 +262,28 @@ mod tests {
             assert!(refusal(&site, path).contains("cannot both"), "{path}");
         }
         assert_eq!(site.list().len(), 1);
+    }
+
+    #[test]
+    fn an_edit_takes_the_place_of_what_leaves_when_it_is_made() {
+        let site = Site::default();
+        let before: Arc<dyn Resource> = Arc::new(Nothing);
+        site.mount("/live/north", before.clone()).unwrap();
+        let is_before = |path| site.find(path).map(|(found, _)| Arc::ptr_eq(&found, &before));
+        site.stage();
+        assert!(refusal(&site, "/live/north").contains("cannot both"), "nothing leaves");
+        site.stage();
+        site.leaves("wall.hls");
+        site.mount("/live/north", Arc::new(Nothing)).unwrap();
+        assert!(refusal(&site, "/live").contains("cannot both"), "staged already");
+        assert_eq!(is_before("/live/north"), Some(true), "not made yet");
+        site.abandon();
+        assert_eq!(is_before("/live/north"), Some(true));
+        site.stage();
+        site.leaves("wall.hls");
+        site.mount("/live/south", Arc::new(Nothing)).unwrap();
+        site.commit();
+        assert_eq!(is_before("/live/north"), None);
+        assert_eq!(is_before("/live/south"), Some(false));
     }
 }

@@ -9,7 +9,6 @@ use flowrun_dsl::plan::{CameraPlan, NodePlan, OnError, PLAN_VERSION, Plan, Shape
 use flowrun_dsl::port::{Role, RowKind};
 use flowrun_dsl::value::Value;
 
-use crate::audience::Audience;
 use crate::batch::{Batch, Input, RowType};
 use crate::errors::OperatorError;
 use crate::names::Names;
@@ -248,7 +247,7 @@ impl<O: Operator> Harness<O> {
             plan: &self.plan,
             node: &self.plan.nodes[0],
             names: &names,
-            audience: &Arc::new(Audience::of(&self.plan)),
+            audience: &Arc::default(),
         };
         O::new(self.typed()?, &Setup { node, camera: CAMERA })
     }
@@ -382,6 +381,7 @@ fn plan_of(kind: &str) -> Plan {
         nodes: vec![node],
         fragments: Vec::new(),
         server: None,
+        numbers: Default::default(),
     }
 }
 

@@ -118,6 +118,7 @@ fn detect(path: &Path, threads: usize) -> Detect {
         nodes: Vec::new(),
         fragments: Vec::new(),
         server: None,
+        numbers: Default::default(),
     };
     let node = NodePlan {
         name: "bench.detect".into(),
@@ -137,7 +138,7 @@ fn detect(path: &Path, threads: usize) -> Detect {
         plan: &plan,
         node: &node,
         names: &Arc::new(Names::of(&plan)),
-        audience: &Arc::new(Audience::of(&plan)),
+        audience: &Arc::new(Audience::default()),
     };
     let defaults = DetectParams::schema()
         .params

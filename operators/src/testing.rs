@@ -37,6 +37,7 @@ pub(crate) fn plan_of_north(root: &Path) -> Plan {
             nodes: vec![0],
         }],
         server: None,
+        numbers: Default::default(),
     }
 }
 

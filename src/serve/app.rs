@@ -299,7 +299,7 @@ async fn ready(State(known): State<Arc<Known>>) -> Response<Body> {
         true => StatusCode::OK,
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let named: Vec<&str> = waiting.iter().copied().take(NAMED).collect();
+    let named: Vec<&String> = waiting.iter().take(NAMED).collect();
     let body =
         json!({ "ready": ready, "state": status::State::of(known.run()), "waiting": waiting.len(), "cameras": named });
     json(status, &body)
@@ -335,7 +335,7 @@ async fn drawing(State(known): State<Arc<Known>>) -> Response<Body> {
     match known.run() {
         Some(context) => {
             let headers = [(header::CONTENT_TYPE, "image/svg+xml")];
-            (headers, flowrun_dsl::plan::draw(&context.plan)).into_response()
+            (headers, flowrun_dsl::plan::draw(&context.generation().plan)).into_response()
         }
         None => refusal(StatusCode::SERVICE_UNAVAILABLE, "the run is being prepared", None),
     }

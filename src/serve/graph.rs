@@ -64,9 +64,9 @@ fn role(node: &flowrun_dsl::plan::NodePlan) -> &'static str {
 
 /// The cameras of a block are one node; what they deliver has waited for nothing.
 fn groups(context: &Context, now: &Now) -> Vec<Node> {
-    let mut groups: BTreeMap<&str, Node> = BTreeMap::new();
-    for (index, camera) in context.plan.cameras.iter().enumerate() {
-        let node = groups.entry(&camera.group).or_insert_with(|| Node {
+    let mut groups: BTreeMap<String, Node> = BTreeMap::new();
+    for (id, camera) in context.generation().cameras() {
+        let node = groups.entry(camera.group.clone()).or_insert_with(|| Node {
             id: camera.group.clone(),
             kind: "cameras".into(),
             role: "source",
@@ -80,11 +80,8 @@ fn groups(context: &Context, now: &Now) -> Vec<Node> {
             p99_ms: 0.0,
         });
         node.cameras.push(camera.name.clone());
-        node.errors += context
-            .ledger
-            .counts(flowrun_engine::rows::CameraId(index as u32))
-            .faults;
-        node.rate = rounded(node.rate + now.cameras.get(index).copied().unwrap_or(0.0));
+        node.errors += context.ledger.counts(id).faults;
+        node.rate = rounded(node.rate + now.camera(&camera.name));
     }
     groups.into_values().collect()
 }
@@ -95,29 +92,31 @@ impl Graph {
         let mut document = Graph {
             name: graph.name.clone(),
             hash: graph.hash.clone(),
-            plan: context.map(|context| context.plan.hash.clone()),
+            plan: context.map(|context| context.generation().plan.hash.clone()),
             nodes: Vec::new(),
             edges: Vec::new(),
         };
         let Some(context) = context else { return document };
         document.nodes = groups(context, now);
-        let rate = |index: usize| now.nodes.get(index).copied().unwrap_or_default();
-        for (index, node) in context.plan.nodes.iter().enumerate() {
+        let generation = context.generation();
+        let plan = &generation.plan;
+        let rate = |index: usize| now.node(&plan.nodes[index].name);
+        for (index, node) in plan.nodes.iter().enumerate() {
             let NodeRate {
                 answers,
                 p50_us,
                 p99_us,
             } = rate(index);
-            let metrics = context.metrics.node(index);
+            let metrics = generation.node(index);
             document.nodes.push(Node {
                 id: node.name.clone(),
                 kind: node.kind.clone(),
                 role: role(node),
-                fragment: context.plan.fragments[node.fragment].name.clone(),
+                fragment: plan.fragments[node.fragment].name.clone(),
                 cameras: node
                     .cameras
                     .iter()
-                    .map(|camera| context.plan.cameras[*camera].name.clone())
+                    .map(|camera| plan.cameras[*camera].name.clone())
                     .collect(),
                 rows: node.output.as_ref().map(|rows| rows.name()),
                 errors: metrics.errors.load(Ordering::Relaxed),
@@ -153,8 +152,8 @@ impl Graph {
                             },
                         )
                     }
-                    Origin::Node(index) => (context.plan.nodes[*index].name.clone(), rate(*index)),
-                    Origin::ErrorsOf(index) => (context.plan.nodes[*index].name.clone(), NodeRate::default()),
+                    Origin::Node(index) => (plan.nodes[*index].name.clone(), rate(*index)),
+                    Origin::ErrorsOf(index) => (plan.nodes[*index].name.clone(), NodeRate::default()),
                     Origin::AllErrors => (ALL_ERRORS.to_owned(), NodeRate::default()),
                 };
                 document.edges.push(Edge {

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use flowrun_engine::health::Condition;
 use flowrun_engine::metrics::Counts;
-use flowrun_engine::rows::CameraId;
 use flowrun_engine::run::context::Context;
 
 use crate::serve::process::Process;
@@ -98,12 +97,12 @@ pub fn text(context: Option<&Context>, graph: &GraphText, own: &Own) -> String {
 }
 
 fn cameras(out: &mut Exposition, context: &Context) {
-    let cameras = context.plan.cameras.iter().enumerate();
-    let all: Vec<_> = cameras
-        .map(|(index, camera)| {
+    let generation = context.generation();
+    let all: Vec<_> = generation
+        .cameras()
+        .map(|(id, camera)| {
             let labels = [("camera", camera.name.as_str()), ("group", camera.group.as_str())];
-            let counts = context.ledger.counts(CameraId(index as u32));
-            (labels, counts, health(context, index))
+            (labels, context.ledger.counts(id), health(context, id))
         })
         .collect();
     out.family("flowrun_camera_admitted_total", "counter", "Frames let in.");
@@ -125,6 +124,14 @@ fn cameras(out: &mut Exposition, context: &Context) {
     );
     for (labels, counts, _) in &all {
         out.sample("flowrun_camera_doubled_total", labels, counts.doubled);
+    }
+    out.family(
+        "flowrun_camera_lost_total",
+        "counter",
+        "Frames that an end of the graph went past without an answer: always 0.",
+    );
+    for (labels, counts, _) in &all {
+        out.sample("flowrun_camera_lost_total", labels, counts.lost);
     }
     out.family(
         "flowrun_camera_shed_total",
@@ -174,12 +181,10 @@ fn cameras(out: &mut Exposition, context: &Context) {
 }
 
 fn nodes(out: &mut Exposition, context: &Context) {
-    let all: Vec<_> = context
-        .plan
-        .nodes
-        .iter()
-        .enumerate()
-        .map(|(index, node)| (("node", node.name.as_str()), context.metrics.node(index)))
+    let generation = context.generation();
+    let nodes = generation.plan.nodes.iter().enumerate();
+    let all: Vec<_> = nodes
+        .map(|(index, node)| (("node", node.name.as_str()), generation.node(index)))
         .collect();
     out.family(
         "flowrun_node_answers_total",

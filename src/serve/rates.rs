@@ -1,12 +1,11 @@
 //! How fast things go now: what counts do over the last seconds.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use flowrun_engine::metrics::Counts;
-use flowrun_engine::rows::CameraId;
 use flowrun_engine::run::context::Context;
 
 /// How often counts are looked at.
@@ -21,8 +20,9 @@ const LATENCY_LOOKS: usize = 10;
 /// Counts at one moment.
 struct Look {
     at: Duration,
-    cameras: Vec<u64>,
-    nodes: Vec<u64>,
+    /// By name, since edits of the graph come between.
+    cameras: HashMap<String, u64>,
+    nodes: HashMap<String, u64>,
 }
 
 /// How a node does now.
@@ -39,10 +39,20 @@ pub struct NodeRate {
 /// How everything does now.
 #[derive(Clone, Debug, Default)]
 pub struct Now {
-    /// Frames a second that each camera delivers, whether they are let in or not.
-    pub cameras: Vec<f64>,
-    /// One a node.
-    pub nodes: Vec<NodeRate>,
+    cameras: HashMap<String, f64>,
+    nodes: HashMap<String, NodeRate>,
+}
+
+impl Now {
+    /// Frames a second that a camera delivers, whether they are let in or not.
+    pub fn camera(&self, name: &str) -> f64 {
+        self.cameras.get(name).copied().unwrap_or(0.0)
+    }
+
+    /// How a node does.
+    pub fn node(&self, name: &str) -> NodeRate {
+        self.nodes.get(name).copied().unwrap_or_default()
+    }
 }
 
 /// The last looks at a run.
@@ -53,16 +63,21 @@ pub struct Rates(Mutex<History>);
 struct History {
     looks: VecDeque<Look>,
     /// Latencies as they were at two earlier moments, the older first.
-    latencies: VecDeque<Vec<Counts>>,
+    latencies: VecDeque<HashMap<String, Counts>>,
     since_latencies: usize,
 }
 
 fn look(context: &Context) -> Look {
-    let cameras = (0..context.plan.cameras.len()).map(|camera| {
-        let counts = context.ledger.counts(CameraId(camera as u32));
-        counts.admitted + counts.shed()
+    let generation = context.generation();
+    let cameras = generation.cameras().map(|(id, camera)| {
+        let counts = context.ledger.counts(id);
+        (camera.name.clone(), counts.admitted + counts.shed())
     });
-    let nodes = (0..context.plan.nodes.len()).map(|node| context.metrics.node(node).answers.load(Ordering::Relaxed));
+    let nodes = generation.plan.nodes.iter().enumerate();
+    let nodes = nodes.map(|(index, node)| {
+        let answers = generation.node(index).answers.load(Ordering::Relaxed);
+        (node.name.clone(), answers)
+    });
     Look {
         at: context.clock.elapsed(),
         cameras: cameras.collect(),
@@ -70,10 +85,11 @@ fn look(context: &Context) -> Look {
     }
 }
 
-fn latencies(context: &Context) -> Vec<Counts> {
-    let nodes = 0..context.plan.nodes.len();
+fn latencies(context: &Context) -> HashMap<String, Counts> {
+    let generation = context.generation();
+    let nodes = generation.plan.nodes.iter().enumerate();
     nodes
-        .map(|node| context.metrics.node(node).latency_us.counts())
+        .map(|(index, node)| (node.name.clone(), generation.node(index).latency_us.counts()))
         .collect()
 }
 
@@ -103,30 +119,36 @@ impl Rates {
     pub fn now(&self, context: &Context) -> Now {
         let (now, counted) = (look(context), latencies(context));
         let history = self.history();
-        // Before the first look all that has happened counts.
+        // Before the first look, and of what was not there then, all that has happened counts.
         let start = Look {
             at: Duration::ZERO,
-            cameras: vec![0; now.cameras.len()],
-            nodes: vec![0; now.nodes.len()],
+            cameras: HashMap::new(),
+            nodes: HashMap::new(),
         };
         let then = history.looks.front().unwrap_or(&start);
         let seconds = now.at.saturating_sub(then.at).as_secs_f64().max(1e-3);
-        let rate = |(now, then): (&u64, &u64)| now.saturating_sub(*then) as f64 / seconds;
-        let answers = now.nodes.iter().zip(&then.nodes).map(rate);
-        let nodes = answers.zip(&counted).enumerate().map(|(node, (answers, counted))| {
-            let recent = match history.latencies.front() {
-                Some(earlier) => counted.since(&earlier[node]),
-                None => counted.clone(),
-            };
-            NodeRate {
-                answers,
+        let rate = |now: u64, then: Option<&u64>| now.saturating_sub(then.copied().unwrap_or(0)) as f64 / seconds;
+        let nodes = counted.into_iter().map(|(name, counted)| {
+            let answers = now.nodes.get(&name).copied().unwrap_or(0);
+            let earlier = history.latencies.front().and_then(|earlier| earlier.get(&name));
+            let recent = earlier.map_or_else(|| counted.clone(), |earlier| counted.since(earlier));
+            let rate = NodeRate {
+                answers: rate(answers, then.nodes.get(&name)),
                 p50_us: recent.quantile(0.5),
                 p99_us: recent.quantile(0.99),
-            }
+            };
+            (name, rate)
         });
+        let nodes = nodes.collect();
+        let cameras = now.cameras.into_iter();
         Now {
-            cameras: now.cameras.iter().zip(&then.cameras).map(rate).collect(),
-            nodes: nodes.collect(),
+            cameras: cameras
+                .map(|(name, count)| {
+                    let rate = rate(count, then.cameras.get(&name));
+                    (name, rate)
+                })
+                .collect(),
+            nodes,
         }
     }
 }

@@ -73,6 +73,7 @@ struct Camera {
     answered: u64,
     in_flight: u64,
     doubled: u64,
+    lost: u64,
     shed_in_flight: u64,
     shed_backlog: u64,
     faults: u64,
@@ -120,8 +121,8 @@ pub fn millis(micros: u64) -> f64 {
 }
 
 /// How a camera does now; before the run begins all wait.
-pub fn health(context: &Context, camera: usize) -> CameraHealth {
-    context.health.of_camera(CameraId(camera as u32), now_us(context))
+pub fn health(context: &Context, camera: CameraId) -> CameraHealth {
+    context.health.of_camera(camera, now_us(context))
 }
 
 /// Microseconds since the run began; asking the clock itself would begin it.
@@ -133,20 +134,22 @@ fn now_us(context: &Context) -> u64 {
 }
 
 /// The cameras of which nothing is known yet.
-pub fn waiting(context: &Context) -> Vec<&str> {
-    let cameras = context.plan.cameras.iter().enumerate();
+pub fn waiting(context: &Context) -> Vec<String> {
+    let generation = context.generation();
+    let cameras = generation.cameras();
     cameras
-        .filter(|(index, _)| health(context, *index).condition == Condition::Waiting)
-        .map(|(_, camera)| camera.name.as_str())
+        .filter(|(id, _)| health(context, *id).condition == Condition::Waiting)
+        .map(|(_, camera)| camera.name.clone())
         .collect()
 }
 
 fn cameras(context: &Context, now: &Now) -> Vec<Camera> {
-    let cameras = context.plan.cameras.iter().enumerate();
+    let generation = context.generation();
+    let cameras = generation.cameras();
     cameras
-        .map(|(index, camera)| {
-            let health = health(context, index);
-            let counts = context.ledger.counts(CameraId(index as u32));
+        .map(|(id, camera)| {
+            let health = health(context, id);
+            let counts = context.ledger.counts(id);
             let elapsed = now_us(context);
             Camera {
                 name: camera.name.clone(),
@@ -154,13 +157,14 @@ fn cameras(context: &Context, now: &Now) -> Vec<Camera> {
                 kind: camera.kind.clone(),
                 health: health.condition.word(),
                 last_frame_age_seconds: health.last_frame_age.map(|age| rounded(age.as_secs_f64())),
-                fps: rounded(now.cameras.get(index).copied().unwrap_or(0.0)),
+                fps: rounded(now.camera(&camera.name)),
                 width: health.size.map(|size| size.width),
                 height: health.size.map(|size| size.height),
                 admitted: counts.admitted,
                 answered: counts.answered,
-                in_flight: counts.admitted - counts.answered,
+                in_flight: counts.admitted.saturating_sub(counts.answered),
                 doubled: counts.doubled,
+                lost: counts.lost,
                 shed_in_flight: counts.shed_in_flight,
                 shed_backlog: counts.shed_backlog,
                 faults: counts.faults,
@@ -174,13 +178,11 @@ fn cameras(context: &Context, now: &Now) -> Vec<Camera> {
 }
 
 fn nodes(context: &Context, now: &Now) -> Vec<Node> {
-    let nodes = context.plan.nodes.iter().enumerate();
+    let generation = context.generation();
+    let nodes = generation.plan.nodes.iter().enumerate();
     nodes
         .map(|(index, node)| {
-            let (metrics, rate) = (
-                context.metrics.node(index),
-                now.nodes.get(index).copied().unwrap_or_default(),
-            );
+            let (metrics, rate) = (generation.node(index), now.node(&node.name));
             Node {
                 name: node.name.clone(),
                 kind: node.kind.clone(),

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use flowrun::dsl::params::Params;
-use flowrun::dsl::plan::{CameraPlan, NodePlan};
+use flowrun::dsl::plan::{CameraPlan, NodePlan, Plan};
 use flowrun::dsl::port::{OperatorSpec, PortRows, PortSpec, Role, RowKind};
 use flowrun::engine::batch::Answer;
 use flowrun::engine::operator::{SinkOrder, SinkWants, SinkWriter, SourceSetup};
@@ -92,6 +92,9 @@ impl ErasedSink for Probe {
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
         Ok(Box::new(Nowhere))
     }
+    fn revise(&self, _: &Plan, _: &NodePlan, _: &Context) -> Result<Option<Arc<dyn ErasedSink>>> {
+        Ok(Some(Arc::new(self.clone())))
+    }
     fn encode(&self, answer: &Answer, _: &mut Vec<u8>) -> Result<()> {
         let mut seen = self.seen.lock().unwrap();
         match &answer.batch {
@@ -166,7 +169,7 @@ impl OperatorDef for Probe {
             output_by: None,
         }
     }
-    fn prepare(&self, _: &NodePlan, _: &Arc<Context>) -> Result<Prepared> {
+    fn prepare(&self, _: &Arc<Plan>, _: &NodePlan, _: &Arc<Context>) -> Result<Prepared> {
         Ok(Prepared::Sink(Arc::new(self.clone())))
     }
     fn open(&self, _: &SourceSetup<'_>, _: &CameraPlan) -> Result<Box<dyn ErasedSource>> {

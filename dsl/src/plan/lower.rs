@@ -9,7 +9,9 @@ use super::connect::connect;
 use super::declare::{self, Files, output_of};
 use super::points::{Points, Slot, Source};
 use super::references::{self, Declared, Scope, Zones};
-use super::{Align, CameraPlan, FragmentPlan, InputPlan, ModelPlan, NodePlan, OnError, Origin, PLAN_VERSION, Plan};
+use super::{
+    Align, CameraPlan, FragmentPlan, InputPlan, ModelPlan, NodePlan, Numbers, OnError, Origin, PLAN_VERSION, Plan,
+};
 use super::{fingerprint, place, query, targets};
 use crate::compile::{Place, Spans};
 use crate::diagnostic::{Diagnostic, code};
@@ -110,6 +112,7 @@ pub fn lower(
         nodes,
         fragments,
         server,
+        numbers: Numbers::default(),
     };
     plan.hash = fingerprint::of(&plan);
     Some((plan, spans))

@@ -16,6 +16,7 @@ mod drawing;
 mod explain;
 pub mod fingerprint;
 pub(crate) mod lower;
+mod numbers;
 mod place;
 mod points;
 mod query;
@@ -34,6 +35,7 @@ use crate::port::{Role, RowKind};
 pub use diff::{Action, PartChange, PartKind, PlanDiff, diff, explain_diff};
 pub use drawing::draw;
 pub use explain::explain;
+pub use numbers::Numbers;
 
 /// The version of the JSON form.
 pub const PLAN_VERSION: u32 = 1;
@@ -55,11 +57,11 @@ pub struct Plan {
     pub root: PathBuf,
     /// SHA-256 over the canonical plan: two texts that mean the same have the same hash.
     pub hash: String,
-    /// All cameras; a camera's index is its id.
+    /// All cameras.
     pub cameras: Vec<CameraPlan>,
     /// Models by name.
     pub models: BTreeMap<String, ModelPlan>,
-    /// Polygons and lines; a zone's index is its id.
+    /// Polygons and lines.
     pub zones: Vec<ZonePlan>,
     /// Operators and sinks, in topological order.
     pub nodes: Vec<NodePlan>,
@@ -69,6 +71,9 @@ pub struct Plan {
     /// [`ServerParams`](crate::graph::server::ServerParams).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server: Option<ParamValues>,
+    /// What rows call its cameras and zones.
+    #[serde(skip)]
+    pub numbers: Numbers,
 }
 
 /// A camera.

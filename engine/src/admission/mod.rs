@@ -4,13 +4,15 @@
 //! graph has not answered yet. Past the bound a file waits and a live camera sheds, counted by reason.
 //! The same counts are the ledger: admitted, answered, lost, doubled.
 
+mod leaf;
 mod ledger;
 
 use std::time::Duration;
 
 use flowrun_dsl::params::{Choice, Params};
 
-pub use ledger::{CameraCounts, Leaf, Ledger, ShedReason};
+pub use leaf::Leaf;
+pub use ledger::{CameraCounts, Ledger, ShedReason};
 
 /// What every camera has, whatever its source.
 #[derive(Clone, Debug, Params)]

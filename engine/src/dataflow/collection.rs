@@ -10,7 +10,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use differential_dataflow::AsCollection;
 use flowrun_dsl::schema::{Cell, Schema};
 use serde::{Deserialize, Serialize};
@@ -20,6 +22,7 @@ use timely::dataflow::{Scope, Stream};
 
 use crate::batch::{Answer, Batch};
 use crate::dataflow::failures::Failures;
+use crate::dataflow::node::Node;
 use crate::dataflow::{Edge, Out};
 use crate::health::SILENT_AFTER;
 use crate::operator::{Datum, Window};
@@ -35,6 +38,48 @@ type Update<D> = (D, Tick, isize);
 
 /// A live camera that has not answered for this many ticks is missing from results.
 const SILENT_TICKS: Tick = (SILENT_AFTER.as_millis() / TICK.as_millis()) as Tick;
+
+/// The cameras that a query covers, which edits of the graph change while it runs: each list from a tick on.
+pub struct QueryCameras {
+    lists: ArcSwap<Vec<(Tick, Arc<[CameraId]>)>>,
+    edits: AtomicU64,
+}
+
+impl QueryCameras {
+    /// From the start.
+    pub fn new(cameras: impl IntoIterator<Item = CameraId>) -> Self {
+        QueryCameras {
+            lists: ArcSwap::from_pointee(vec![(0, cameras.into_iter().collect())]),
+            edits: AtomicU64::new(0),
+        }
+    }
+
+    /// From a tick on, of which no row has come yet.
+    pub fn edit(&self, from: Tick, cameras: impl IntoIterator<Item = CameraId>) {
+        let cameras: Arc<[CameraId]> = cameras.into_iter().collect();
+        self.lists.rcu(|lists| {
+            let last = lists.last().cloned().into_iter();
+            last.chain([(from, cameras.clone())]).collect::<Vec<_>>()
+        });
+        self.edits.fetch_add(1, Ordering::Release);
+    }
+
+    fn edits(&self) -> u64 {
+        self.edits.load(Ordering::Acquire)
+    }
+
+    fn newest(&self) -> Arc<[CameraId]> {
+        self.at(Tick::MAX)
+    }
+
+    /// Those that it covers at a tick.
+    fn at(&self, tick: Tick) -> Arc<[CameraId]> {
+        let lists = self.lists.load();
+        let list = lists.iter().rev().find(|(from, _)| *from <= tick);
+        list.or(lists.first())
+            .map_or_else(|| Arc::from([]), |(_, list)| list.clone())
+    }
+}
 
 /// How far a camera has come.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -59,14 +104,14 @@ fn windows_of(window: Window, at: i64) -> impl Iterator<Item = i64> {
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
     stream: Edge<'scope>,
-    node: usize,
+    node: &Node,
     query: &Arc<dyn ErasedQuery>,
-    context: &Arc<Context>,
+    cameras: &Arc<QueryCameras>,
 ) -> Edge<'scope> {
-    let (updates, progress) = admit(scope, stream, node, query, context);
+    let (updates, progress) = admit(scope, stream, node, query, cameras);
     let fold = query.clone();
     let results = updates.as_collection().reduce_named(
-        &context.plan.nodes[node].name,
+        &node.name,
         move |_: &Key, values: &[(&Value, isize)], results: &mut Vec<(Value, isize)>| {
             let present: Vec<(&Value, isize)> = values
                 .iter()
@@ -78,29 +123,28 @@ pub fn render<'scope>(
             }
         },
     );
-    gather(scope, results.inner, progress, node, query, context)
+    gather(scope, results.inner, progress, node, query, cameras)
 }
 
 /// Turns answers into updates, and takes them back when their window's retention is over.
 fn admit<'scope>(
     scope: Scope<'scope, Tick>,
     stream: Edge<'scope>,
-    node: usize,
+    node: &Node,
     query: &Arc<dyn ErasedQuery>,
-    context: &Arc<Context>,
+    cameras: &Arc<QueryCameras>,
 ) -> (
     Stream<'scope, Tick, Vec<Update<(Key, Value)>>>,
     Stream<'scope, Tick, Vec<Progress>>,
 ) {
-    let mut builder = OperatorBuilder::new(format!("{} rows", context.plan.nodes[node].name), scope);
+    let mut builder = OperatorBuilder::new(format!("{} rows", node.name), scope);
     let mut input = builder.new_input(stream, Pipeline);
     let (updates, update_stream) = builder.new_output::<Vec<Update<(Key, Value)>>>();
     let (progress, progress_stream) = builder.new_output::<Vec<Progress>>();
     let mut updates: Out<Update<(Key, Value)>> = Out::from(updates);
     let mut progress: Out<Progress> = Out::from(progress);
-    let (query, context) = (query.clone(), context.clone());
-    let (window, leaf) = (query.window(), context.ledger.leaf(node));
-    let failures = Failures::of(&context, node, false);
+    let (query, node, cameras) = (query.clone(), node.clone(), cameras.clone());
+    let (window, failures) = (query.window(), Failures::of(&node));
     let keep = nanos(window.size).saturating_add(nanos(window.retain));
     builder.build(move |_| {
         // By window start: what was put in and must be taken out again. The horizon is each camera's
@@ -108,7 +152,13 @@ fn admit<'scope>(
         let mut held: HashMap<u32, BTreeMap<i64, Vec<(Key, Value)>>> = HashMap::new();
         let mut newest: HashMap<u32, i64> = HashMap::new();
         let mut rows = Vec::new();
+        let mut edits = 0;
         move |_| {
+            // A camera that is gone may come back as another one, with times of its own.
+            if edits != cameras.edits() {
+                edits = cameras.edits();
+                newest.retain(|camera, _| cameras.newest().contains(&CameraId(*camera)));
+            }
             let (mut updates, mut progress) = (updates.activate(), progress.activate());
             input.for_each(|capability, answers| {
                 let Some(held_capability) = capability.retain_least(0) else {
@@ -120,6 +170,20 @@ fn admit<'scope>(
                 let tick = *held_capability.time();
                 let mut changes: Vec<Update<(Key, Value)>> = Vec::new();
                 let mut moved: BTreeMap<u32, Progress> = BTreeMap::new();
+                // Windows of cameras that are gone end with those of the others.
+                let of_all = newest
+                    .values()
+                    .max()
+                    .map_or(i64::MIN, |newest| newest.saturating_sub(keep));
+                held.retain(|camera, windows| {
+                    if newest.contains_key(camera) {
+                        return true;
+                    }
+                    let later = windows.split_off(&of_all);
+                    let over = std::mem::replace(windows, later).into_values().flatten();
+                    changes.extend(over.map(|row| (row, tick, -1)));
+                    !windows.is_empty()
+                });
                 for answer in answers.iter() {
                     let (camera, at) = (answer.at.camera.0, answer.at.event_time.0);
                     let newest = newest.entry(camera).or_insert(at);
@@ -147,11 +211,7 @@ fn admit<'scope>(
                             changes.push(((key, value.clone()), tick, 1));
                         }
                         if too_late {
-                            failures.report(
-                                answer.at,
-                                answer.admitted_us,
-                                "a row came after its window's retention was over",
-                            );
+                            failures.report(answer, "a row came after its window's retention was over");
                         }
                     }
                     while let Some(oldest) = of_camera.first_entry() {
@@ -160,11 +220,12 @@ fn admit<'scope>(
                         }
                         changes.extend(oldest.remove().into_iter().map(|row| (row, tick, -1)));
                     }
-                    if let Some(leaf) = &leaf {
-                        context.ledger.answered(leaf, answer.at.camera, answer.at.frame);
-                    }
                 }
-                context.metrics.node(node).answered(answers, context.clock.now_us());
+                let now = node.context.clock.now_us();
+                if let Some(leaf) = &node.leaf {
+                    leaf.answered(answers, now);
+                }
+                node.metrics.answered(answers, now);
                 answers.clear();
                 let mut moved: Vec<Progress> = moved.into_values().collect();
                 progress
@@ -223,7 +284,11 @@ impl Watermarks {
     fn complete(&self, tick: Tick, context: &Context, of: &[CameraId]) -> Completeness {
         let (mut through, mut missing) = (i64::MAX, Vec::new());
         for camera in of {
-            let lateness = nanos(context.ledger.params(*camera).lateness);
+            // Where it is gone, an edit that nobody has told the query of is on its way.
+            let Some(params) = context.ledger.params(*camera) else {
+                continue;
+            };
+            let lateness = nanos(params.lateness);
             match self.cameras.get(&camera.0) {
                 Some((_, _, true)) => missing.push(*camera),
                 _ if context.ledger.ended_by(*camera, tick) => {}
@@ -248,22 +313,18 @@ fn gather<'scope>(
     scope: Scope<'scope, Tick>,
     results: Stream<'scope, Tick, Vec<Update<(Key, Value)>>>,
     progress: Stream<'scope, Tick, Vec<Progress>>,
-    node: usize,
+    node: &Node,
     query: &Arc<dyn ErasedQuery>,
-    context: &Arc<Context>,
+    cameras: &Arc<QueryCameras>,
 ) -> Edge<'scope> {
-    let mut builder = OperatorBuilder::new(format!("{} answers", context.plan.nodes[node].name), scope);
-    let target = node as u64;
+    let mut builder = OperatorBuilder::new(format!("{} answers", node.name), scope);
+    let target = node.index as u64;
     let mut results = builder.new_input(results, Exchange::new(move |_: &Update<(Key, Value)>| target));
     let mut progress = builder.new_input(progress, Exchange::new(move |_: &Progress| target));
     let (output, stream) = builder.new_output::<Vec<Answer>>();
     let mut output: Out<Answer> = Out::from(output);
-    let (context, schema, window) = (context.clone(), query.schema(), query.window());
-    let cameras: Vec<CameraId> = context.plan.nodes[node]
-        .cameras
-        .iter()
-        .map(|camera| CameraId(*camera as u32))
-        .collect();
+    let (context, schema, window) = (node.context.clone(), query.schema(), query.window());
+    let cameras = cameras.clone();
     builder.build(move |mut capabilities| {
         let mut capability = capabilities.pop();
         let mut waiting: BTreeMap<Tick, Changes> = BTreeMap::new();
@@ -299,7 +360,8 @@ fn gather<'scope>(
                 if upper.is_some_and(|upper| upper <= tick) {
                     break;
                 }
-                let completeness = results_sent.watermarks.move_on(first.get(), tick, &context, &cameras);
+                let of = cameras.at(tick);
+                let completeness = results_sent.watermarks.move_on(first.get(), tick, &context, &of);
                 let rows = results_sent.take(first.remove(), tick, window, completeness.through);
                 if !rows.is_empty() {
                     give(tick, rows, completeness, results_sent.next());
@@ -311,7 +373,7 @@ fn gather<'scope>(
                 // All cameras have ended: what is still open is complete now.
                 None => {
                     let last = results_sent.last_tick.saturating_add(1).max(*held.time());
-                    let completeness = results_sent.watermarks.complete(last, &context, &cameras);
+                    let completeness = results_sent.watermarks.complete(last, &context, &cameras.at(last));
                     let rows = results_sent.take(Changes::default(), last, window, completeness.through);
                     if !rows.is_empty() {
                         give(last, rows, completeness, results_sent.next());
@@ -439,6 +501,7 @@ fn answer(
     Answer {
         at,
         batch,
+        number: sequence,
         admitted_us: context.clock.now_us(),
         failed: false,
     }

@@ -7,9 +7,11 @@ use flowrun_dsl::plan::OnError;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::batch::{Answer, Batch};
+use crate::dataflow::node::Node;
 use crate::dataflow::{Edge, Out};
 use crate::errors::worth_logging;
-use crate::rows::{At, ErrorRow, Rows};
+use crate::metrics::NodeMetrics;
+use crate::rows::{ErrorRow, Rows};
 use crate::run::context::Context;
 use crate::time::Tick;
 
@@ -45,22 +47,21 @@ pub fn error_port<'scope>(
 #[derive(Clone)]
 pub struct Failures {
     context: Arc<Context>,
-    node: usize,
+    metrics: Arc<NodeMetrics>,
     name: Arc<str>,
     policy: OnError,
     wanted: bool,
 }
 
 impl Failures {
-    /// For a node of the plan; `wanted` says whether somebody reads its error port.
-    pub fn of(context: &Arc<Context>, node: usize, wanted: bool) -> Self {
-        let plan = &context.plan.nodes[node];
+    /// For a node; error rows are made where somebody reads its error port.
+    pub fn of(node: &Node) -> Self {
         Failures {
-            context: context.clone(),
-            node,
-            name: plan.name.as_str().into(),
-            policy: plan.on_error,
-            wanted,
+            context: node.context.clone(),
+            metrics: node.metrics.clone(),
+            name: node.name.clone(),
+            policy: node.on_error,
+            wanted: node.errors_wanted,
         }
     }
 
@@ -69,10 +70,11 @@ impl Failures {
         self.policy
     }
 
-    /// Counts a failure, ends the run if the node says so, and gives the error row if somebody reads it.
-    pub fn report(&self, at: At, admitted_us: u64, cause: &str) -> Option<Answer> {
-        let errors = &self.context.metrics.node(self.node).errors;
-        let before = errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    /// Counts a failure, ends the run if the node says so, and gives the error row if somebody reads it. Of the answer
+    /// that failed only its place counts.
+    pub fn report(&self, failed: &Answer, cause: &str) -> Option<Answer> {
+        let at = failed.at;
+        let before = self.metrics.errors.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let camera = self.context.names.camera(at.camera);
         if worth_logging(before) {
             tracing::warn!(node = %self.name, %camera, frame = at.frame, errors = before + 1, "{cause}");
@@ -88,10 +90,9 @@ impl Failures {
         self.wanted.then(|| {
             let batch = Batch::Errors(Rows::from(vec![error_row(&self.name, cause)]));
             Answer {
-                at,
                 batch,
-                admitted_us,
                 failed: false,
+                ..failed.clone()
             }
         })
     }

@@ -11,12 +11,17 @@
 
 mod collection;
 mod failures;
+mod gate;
+mod installation;
+mod instances;
 mod keyed;
+mod node;
 mod offload;
 mod sink;
+mod site;
 mod source;
 mod tap;
-mod worker;
+mod workers;
 
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -25,10 +30,14 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use crate::batch::Answer;
 use crate::time::Tick;
 
+pub use collection::QueryCameras;
+pub use installation::{Group, Installation, KeyedParts, NodeParts, Wiring, wanted_points, wiring};
+pub use instances::{SavedStates, Takeover};
 pub use offload::OffloadPool;
 pub use sink::Writer;
+pub use site::{Command, Reply};
 pub use source::{Inbox, Message};
-pub use worker::{Group, Installation, NodeParts, run_workers};
+pub use workers::{Workers, run_workers};
 
 /// A stream of answers.
 type Edge<'scope> = Stream<'scope, Tick, Vec<Answer>>;

@@ -1,6 +1,7 @@
 //! Operators on threads of their own: jobs leave the worker, answers come back in any order and are
 //! put into each camera's order again. The worker keeps the capabilities; a thread always answers.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
@@ -17,19 +18,19 @@ use timely::scheduling::SyncActivator;
 
 use crate::batch::{Answer, Batch};
 use crate::dataflow::failures::{Failures, error_port, panic_text};
+use crate::dataflow::gate::Gate;
+use crate::dataflow::node::Node;
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::errors::Result;
-use crate::operator::{BatchPolicy, LaneChoice};
+use crate::operator::LaneChoice;
 use crate::registry::{ErasedJob, ErasedOffload};
-use crate::rows::At;
-use crate::run::context::Context;
 use crate::time::Tick;
 
-type Lane = Box<dyn FnMut(&mut [ErasedJob]) + Send>;
-
-/// A job on its way: where its answer goes.
+/// A job on its way: who answers it, and where its answer goes.
 struct Ticket {
     job: ErasedJob,
+    /// The version of the operator that the frame belongs to: after an edit two use the same lanes for a while.
+    offload: Arc<dyn ErasedOffload>,
     sequence: u64,
     queued: Instant,
     back: Arc<Returns>,
@@ -73,8 +74,9 @@ impl Shared {
         self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The next batch: full, or as much as came before the first job's deadline. None when closed and empty.
-    fn take(&self, policy: BatchPolicy) -> Option<Vec<Ticket>> {
+    /// The next batch, of one version: full, or as much as came before the first job's deadline. None when closed and
+    /// empty.
+    fn take(&self) -> Option<Vec<Ticket>> {
         let mut queue = self.lock();
         loop {
             let Some(first) = queue.waiting.front() else {
@@ -87,10 +89,12 @@ impl Shared {
                     .unwrap_or_else(|poisoned| poisoned.into_inner());
                 continue;
             };
+            let policy = first.offload.policy();
             let size = policy.size.max(1);
             let left = policy.deadline.saturating_sub(first.queued.elapsed());
-            if queue.waiting.len() >= size || left.is_zero() || queue.closed {
-                let count = queue.waiting.len().min(size);
+            let of_version = |ticket: &&Ticket| Arc::ptr_eq(&ticket.offload, &first.offload);
+            let count = queue.waiting.iter().take(size).take_while(of_version).count();
+            if count == size || count < queue.waiting.len() || left.is_zero() || queue.closed {
                 return Some(queue.waiting.drain(..count).collect());
             }
             queue = self
@@ -126,14 +130,17 @@ impl OffloadPool {
             threads: Vec::new(),
         };
         for index in 0..lanes {
-            let mut lane = offload.clone().lane()?;
-            let (shared, offload) = (pool.queues[index % queues].clone(), offload.clone());
+            let mut lane = offload.lane()?;
+            let shared = pool.queues[index % queues].clone();
             let thread = std::thread::Builder::new()
                 .name(format!("{name}#{index}"))
                 .spawn(move || {
-                    while let Some(tickets) = shared.take(policy) {
-                        if !work(&mut lane, tickets)
-                            && let Ok(fresh) = offload.clone().lane()
+                    while let Some(tickets) = shared.take() {
+                        let Some(offload) = tickets.first().map(|ticket| ticket.offload.clone()) else {
+                            continue;
+                        };
+                        if !work(offload.as_ref(), lane.as_mut(), tickets)
+                            && let Ok(fresh) = offload.lane()
                         {
                             lane = fresh;
                         }
@@ -159,13 +166,13 @@ impl Drop for OffloadPool {
 }
 
 /// Answers a batch; false when the lane panicked and its scratch memory cannot be trusted.
-fn work(lane: &mut Lane, tickets: Vec<Ticket>) -> bool {
+fn work(offload: &dyn ErasedOffload, lane: &mut (dyn Any + Send), tickets: Vec<Ticket>) -> bool {
     let (mut jobs, mut backs) = (Vec::with_capacity(tickets.len()), Vec::with_capacity(tickets.len()));
     for ticket in tickets {
         backs.push((ticket.sequence, ticket.job.at.camera.0, ticket.back));
         jobs.push(ticket.job);
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| lane(&mut jobs)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| offload.process(lane, &mut jobs)));
     let missing = match &outcome {
         Ok(()) => "was left without an answer".to_owned(),
         Err(panic) => format!("panicked: {}", panic_text(panic.as_ref())),
@@ -179,9 +186,7 @@ fn work(lane: &mut Lane, tickets: Vec<Ticket>) -> bool {
 
 /// A frame that has left the worker.
 struct Pending {
-    at: At,
-    admitted_us: u64,
-    failed_before: bool,
+    answer: Answer,
     capability: Capability<Tick>,
     error_capability: Option<Capability<Tick>>,
     result: Option<Result<Batch>>,
@@ -194,62 +199,71 @@ struct OutOfHouse {
     frames: VecDeque<Pending>,
 }
 
-/// Renders a node.
+/// Renders a node. Where a lane remembers something of its cameras, a node that follows an older version waits at the
+/// gate, so that the lanes get each camera's frames in order.
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
     stream: Edge<'scope>,
-    node: usize,
+    node: &Node,
     pool: &Arc<OffloadPool>,
     offload: &Arc<dyn ErasedOffload>,
-    context: &Arc<Context>,
-    errors_wanted: bool,
+    gate: &Gate,
 ) -> Rendered<'scope> {
-    let mut builder = OperatorBuilder::new(context.plan.nodes[node].name.clone(), scope);
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    let address = builder.operator_info().address;
     let back = Arc::new(Returns::default());
-    let activator = scope
-        .worker()
-        .sync_activator_for(builder.operator_info().address.to_vec());
+    let activator = scope.worker().sync_activator_for(address.to_vec());
     *back.activator.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(activator);
+    let waits = offload.lane_choice() == LaneChoice::ByCamera;
+    if waits {
+        gate.register(scope.activator_for(address));
+    }
     let mut input = builder.new_input(stream, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
     let (output, rows) = builder.new_output::<Vec<Answer>>();
     let mut output: Out<Answer> = Out::from(output);
-    let (mut error_output, errors) = error_port(&mut builder, errors_wanted);
-    let (context, pool, kind) = (context.clone(), pool.clone(), offload.output());
-    let failures = Failures::of(&context, node, errors_wanted);
-    let mut cameras: Vec<OutOfHouse> = (0..context.plan.cameras.len()).map(|_| OutOfHouse::default()).collect();
+    let (mut error_output, errors) = error_port(&mut builder, node.errors_wanted);
+    let (pool, offload, kind) = (pool.clone(), offload.clone(), offload.output());
+    let (node, gate, failures) = (node.clone(), gate.clone(), Failures::of(node));
+    let mut cameras: Vec<OutOfHouse> = Vec::new();
     let mut tickets: Vec<Vec<Ticket>> = pool.queues.iter().map(|_| Vec::new()).collect();
+    let mut arrived: Vec<(Capability<Tick>, Option<Capability<Tick>>, Vec<Answer>)> = Vec::new();
     builder.build(move |_| {
         move |_| {
-            let metrics = context.metrics.node(node);
+            let metrics = &node.metrics;
             input.for_each(|capability, answers| {
+                let error_held = node.errors_wanted.then(|| capability.retain_least(1)).flatten();
                 let Some(held) = capability.retain_least(0) else { return };
-                let error_held = if errors_wanted {
-                    capability.retain_least(1)
-                } else {
-                    None
-                };
-                let queued = Instant::now();
                 metrics.queue.fetch_add(answers.len() as i64, Ordering::Relaxed);
-                for answer in answers.drain(..) {
-                    let lane = answer.at.camera.0 as usize % tickets.len();
-                    let camera = &mut cameras[answer.at.camera.0 as usize];
+                arrived.push((held, error_held, std::mem::take(answers)));
+            });
+            if waits && !gate.is_open() {
+                return;
+            }
+            for (held, error_held, answers) in arrived.drain(..) {
+                let queued = Instant::now();
+                for mut answer in answers {
+                    let number = answer.at.camera.0 as usize;
+                    let lane = number % tickets.len();
+                    if number >= cameras.len() {
+                        cameras.resize_with(number + 1, OutOfHouse::default);
+                    }
+                    let camera = &mut cameras[number];
                     let sequence = camera.first + camera.frames.len() as u64;
-                    camera.frames.push_back(Pending {
+                    let job = ErasedJob {
                         at: answer.at,
-                        admitted_us: answer.admitted_us,
-                        failed_before: answer.failed,
+                        inputs: vec![std::mem::replace(&mut answer.batch, Batch::empty(&kind))],
+                        result: None,
+                    };
+                    camera.frames.push_back(Pending {
+                        answer,
                         capability: held.clone(),
                         error_capability: error_held.clone(),
                         result: None,
                     });
-                    let job = ErasedJob {
-                        at: answer.at,
-                        inputs: vec![answer.batch],
-                        result: None,
-                    };
                     tickets[lane].push(Ticket {
                         job,
+                        offload: offload.clone(),
                         sequence,
                         queued,
                         back: back.clone(),
@@ -261,7 +275,7 @@ pub fn render<'scope>(
                         queue.arrived.notify_all();
                     }
                 }
-            });
+            }
             let done = std::mem::take(&mut *back.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
             let mut touched = Vec::with_capacity(done.len());
             for (sequence, camera, result) in done {
@@ -277,19 +291,19 @@ pub fn render<'scope>(
                     let frame = out.frames.pop_front().expect("just seen");
                     out.first += 1;
                     metrics.queue.fetch_sub(1, Ordering::Relaxed);
-                    let (batch, failure) = match frame.result.expect("just seen") {
-                        Ok(batch) => (batch, None),
-                        Err(error) => (Batch::empty(&kind), Some(error.cause)),
+                    let mut answer = frame.answer;
+                    let row = match frame.result.expect("just seen") {
+                        Ok(batch) => {
+                            answer.batch = batch;
+                            None
+                        }
+                        Err(error) => {
+                            answer.failed = true;
+                            failures.report(&answer, &error.cause)
+                        }
                     };
-                    let failed = frame.failed_before || failure.is_some();
-                    let mut answers = vec![Answer {
-                        at: frame.at,
-                        batch,
-                        admitted_us: frame.admitted_us,
-                        failed,
-                    }];
-                    metrics.answered(&answers, context.clock.now_us());
-                    let row = failure.and_then(|cause| failures.report(frame.at, frame.admitted_us, &cause));
+                    let mut answers = vec![answer];
+                    metrics.answered(&answers, node.context.clock.now_us());
                     if let (Some(output), Some(held), Some(row)) = (error_output.as_mut(), frame.error_capability, row)
                     {
                         output.session_with_builder(&held).give_container(&mut vec![row]);

@@ -2,6 +2,7 @@
 //! frame, input), and written by a thread of their own.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,11 +10,14 @@ use std::thread::JoinHandle;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Concatenate;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::{Capability, Concatenate};
 use timely::progress::operate::FrontierInterest;
 
+use crate::batch::Answer;
 use crate::dataflow::failures::Failures;
+use crate::dataflow::gate::Gate;
+use crate::dataflow::node::Node;
 use crate::dataflow::{Edge, Out};
 use crate::operator::{SinkOrder, SinkWriter};
 use crate::registry::ErasedSink;
@@ -31,6 +35,8 @@ struct Encoded {
 
 /// The thread of one sink.
 pub struct Writer {
+    /// Whether what was written is not to be presented: the edit that opened it was given up.
+    discarded: Arc<AtomicBool>,
     sender: Mutex<Option<Sender<Vec<u8>>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -44,8 +50,11 @@ impl Writer {
         let (sender, chunks) = channel();
         let name: Arc<str> = name.into();
         let builder = std::thread::Builder::new().name(format!("write {name}"));
-        let thread = builder.spawn(move || write_all(&name, sink, &chunks, &context))?;
+        let discarded = Arc::new(AtomicBool::new(false));
+        let given_up = discarded.clone();
+        let thread = builder.spawn(move || write_all(&name, sink, &chunks, &context, &given_up))?;
         Ok(Writer {
+            discarded,
             sender: Mutex::new(Some(sender)),
             thread: Mutex::new(Some(thread)),
         })
@@ -56,6 +65,12 @@ impl Writer {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
             .clone()
+    }
+
+    /// Closes it without finishing what it writes to.
+    pub fn discard(&self) {
+        self.discarded.store(true, Ordering::SeqCst);
+        self.join();
     }
 
     /// Waits until everything is written and finished; the dataflow must have ended.
@@ -78,7 +93,13 @@ impl Writer {
     }
 }
 
-fn write_all(name: &str, mut sink: Box<dyn SinkWriter>, chunks: &Receiver<Vec<u8>>, context: &Context) {
+fn write_all(
+    name: &str,
+    mut sink: Box<dyn SinkWriter>,
+    chunks: &Receiver<Vec<u8>>,
+    context: &Context,
+    discarded: &AtomicBool,
+) {
     let mut healthy = true;
     for chunk in chunks {
         // After a failure what still comes is only taken off the books, so that nobody waits for it.
@@ -90,6 +111,7 @@ fn write_all(name: &str, mut sink: Box<dyn SinkWriter>, chunks: &Receiver<Vec<u8
     }
     // A run that failed does not present its output as whole.
     if healthy
+        && !discarded.load(Ordering::SeqCst)
         && context.failure().is_none()
         && let Err(error) = sink.finish()
     {
@@ -111,27 +133,26 @@ impl Drop for Chunks {
     }
 }
 
-/// Renders a sink.
+/// Renders a sink. One that follows an older version waits at the gate until that has sent its last rows.
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
     inputs: Vec<Edge<'scope>>,
-    node: usize,
+    node: &Node,
     sink: &Arc<dyn ErasedSink>,
     writer: &Writer,
-    context: &Arc<Context>,
+    gate: &Gate,
 ) {
-    let name = context.plan.nodes[node].name.clone();
     let encoded = inputs
         .into_iter()
         .enumerate()
-        .map(|(input, stream)| encode(scope, stream, input as u16, node, sink, context));
+        .map(|(input, stream)| encode(scope, stream, input as u16, node, sink, gate));
     let encoded = scope.concatenate(encoded.collect::<Vec<_>>());
-    let mut builder = OperatorBuilder::new(format!("{name} order"), scope);
-    let target = node as u64;
+    let mut builder = OperatorBuilder::new(format!("{} order", node.name), scope);
+    let target = node.index as u64;
     let mut input = builder.new_input(encoded, Exchange::new(move |_: &Encoded| target));
     let chunks = Chunks {
         sender: writer.sender(),
-        context: context.clone(),
+        context: node.context.clone(),
     };
     let order = sink.order();
     let mut waiting: BTreeMap<Tick, Vec<Encoded>> = BTreeMap::new();
@@ -163,48 +184,66 @@ fn encode<'scope>(
     scope: Scope<'scope, Tick>,
     stream: Edge<'scope>,
     input_index: u16,
-    node: usize,
+    node: &Node,
     sink: &Arc<dyn ErasedSink>,
-    context: &Arc<Context>,
+    gate: &Gate,
 ) -> timely::dataflow::Stream<'scope, Tick, Vec<Encoded>> {
-    let mut builder = OperatorBuilder::new(context.plan.nodes[node].name.clone(), scope);
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
+    gate.register(scope.activator_for(builder.operator_info().address));
     let mut input = builder.new_input(stream, Pipeline);
     builder.set_notify_for(0, FrontierInterest::Never);
     let (output, encoded) = builder.new_output::<Vec<Encoded>>();
     let mut output: Out<Encoded> = Out::from(output);
-    let (sink, context) = (sink.clone(), context.clone());
-    let failures = Failures::of(&context, node, false);
-    let leaf = context.ledger.leaf(node);
+    let (sink, node, gate, failures) = (sink.clone(), node.clone(), gate.clone(), Failures::of(node));
+    let mut stash: Vec<(Capability<Tick>, Vec<Answer>)> = Vec::new();
+    let rows_of = move |answers: &mut Vec<Answer>| {
+        let context = &node.context;
+        let mut rows = Vec::new();
+        let mut total = 0;
+        for answer in answers.iter() {
+            let mut bytes = Vec::new();
+            if let Err(error) = sink.encode(answer, &mut bytes) {
+                bytes.clear();
+                failures.report(answer, &error.cause);
+            }
+            if !bytes.is_empty() {
+                total += bytes.len();
+                rows.push(Encoded {
+                    camera: answer.at.camera.0,
+                    frame: answer.at.frame,
+                    input: input_index,
+                    bytes,
+                });
+            }
+        }
+        context.ledger.backlog(total as i64);
+        let now = context.clock.now_us();
+        node.metrics.answered(answers, now);
+        if let Some(leaf) = &node.leaf {
+            leaf.answered(answers, now);
+        }
+        answers.clear();
+        rows
+    };
     builder.build(move |_| {
         move |_| {
             let mut output = output.activate();
+            if !gate.is_open() {
+                input.for_each(|capability, answers| {
+                    if let Some(held) = capability.retain_least(0) {
+                        stash.push((held, std::mem::take(answers)));
+                    }
+                });
+                return;
+            }
+            for (held, mut answers) in stash.drain(..) {
+                let mut rows = rows_of(&mut answers);
+                if !rows.is_empty() {
+                    output.session_with_builder(&held).give_container(&mut rows);
+                }
+            }
             input.for_each(|capability, answers| {
-                let mut rows = Vec::new();
-                let mut total = 0;
-                for answer in answers.iter() {
-                    let mut bytes = Vec::new();
-                    if let Err(error) = sink.encode(answer, &mut bytes) {
-                        bytes.clear();
-                        failures.report(answer.at, answer.admitted_us, &error.cause);
-                    }
-                    if !bytes.is_empty() {
-                        total += bytes.len();
-                        rows.push(Encoded {
-                            camera: answer.at.camera.0,
-                            frame: answer.at.frame,
-                            input: input_index,
-                            bytes,
-                        });
-                    }
-                }
-                context.ledger.backlog(total as i64);
-                context.metrics.node(node).answered(answers, context.clock.now_us());
-                if let Some(leaf) = &leaf {
-                    answers
-                        .iter()
-                        .for_each(|answer| context.ledger.answered(leaf, answer.at.camera, answer.at.frame));
-                }
-                answers.clear();
+                let mut rows = rows_of(answers);
                 if !rows.is_empty() {
                     output.session(&capability).give_container(&mut rows);
                 }

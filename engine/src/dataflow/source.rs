@@ -23,6 +23,8 @@ const MANY_MESSAGES: usize = 1_024;
 /// What a camera's thread sends.
 #[derive(Debug)]
 pub enum Message {
+    /// A camera begins, or begins anew.
+    Begin(CameraId),
     /// An admitted frame; the tick counts in an offline run only.
     Admitted(Tick, Answer),
     /// Something the camera could not read.
@@ -41,6 +43,8 @@ pub struct Inbox {
 struct InboxState {
     messages: Vec<Message>,
     activator: Option<SyncActivator>,
+    /// Whether no camera will begin any more.
+    closed: bool,
 }
 
 impl Inbox {
@@ -68,8 +72,17 @@ impl Inbox {
         self.lock().messages.len() > MANY_MESSAGES
     }
 
-    fn drain(&self) -> Vec<Message> {
-        std::mem::take(&mut self.lock().messages)
+    /// Says that no camera will begin any more: when those that have begun have ended, the dataflow may.
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.wake();
+    }
+
+    /// What has come, and whether cameras may still begin.
+    fn drain(&self) -> (Vec<Message>, bool) {
+        let mut state = self.lock();
+        (std::mem::take(&mut state.messages), state.closed)
     }
 }
 
@@ -86,7 +99,6 @@ impl InboxState {
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
     group: &str,
-    cameras: Vec<CameraId>,
     inbox: Arc<Inbox>,
     context: Arc<Context>,
     errors_wanted: bool,
@@ -101,13 +113,13 @@ pub fn render<'scope>(
     builder.build(move |mut capabilities| {
         let mut error_capability = errors_wanted.then(|| capabilities.pop().expect("an output has a capability"));
         let mut capability = capabilities.pop();
-        let mut open = cameras;
+        let mut open: Vec<CameraId> = Vec::new();
         move |_| {
             let Some(held) = capability.as_mut() else { return };
             let offline = context.clock.is_offline();
             // Read before the messages are drained: a camera announces a tick only after it has sent
             // everything before it, so nothing in or after this drain is earlier than these.
-            let announced = open.iter().filter_map(|camera| context.ledger.announced(*camera)).min();
+            let mut announced = open.iter().filter_map(|camera| context.ledger.announced(*camera)).min();
             let now = if offline {
                 *held.time()
             } else {
@@ -115,9 +127,15 @@ pub fn render<'scope>(
             };
             let mut answers: Vec<(Tick, Answer)> = Vec::new();
             let mut faults: Vec<(Tick, Answer)> = Vec::new();
-            for message in inbox.drain() {
+            let (messages, closed) = inbox.drain();
+            for message in messages {
                 let at_tick = |tick: Tick| if offline { tick } else { now };
                 match message {
+                    Message::Begin(camera) => {
+                        open.push(camera);
+                        // It may have sent rows of any tick since.
+                        announced = Some(*held.time());
+                    }
                     Message::Admitted(tick, answer) => answers.push((at_tick(tick), answer)),
                     Message::Fault(tick, at, cause) => {
                         let row = error_row(&context.names.camera(at.camera), &cause);
@@ -125,6 +143,7 @@ pub fn render<'scope>(
                         let answer = Answer {
                             at,
                             batch,
+                            number: 0,
                             admitted_us: context.clock.now_us(),
                             failed: false,
                         };
@@ -135,6 +154,7 @@ pub fn render<'scope>(
                         if !offline {
                             context.ledger.end(camera, now + 1);
                         }
+                        context.ledger.drained(camera);
                     }
                 }
             }
@@ -155,7 +175,7 @@ pub fn render<'scope>(
                         .give_container(&mut group);
                 }
             }
-            if open.is_empty() {
+            if closed && open.is_empty() {
                 (capability, error_capability) = (None, None);
                 return;
             }

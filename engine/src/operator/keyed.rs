@@ -56,6 +56,9 @@ pub trait Operator: Sized + Send + 'static {
 
     /// Goes on from a predecessor's state.
     fn restore(&mut self, before: Self::State);
+
+    /// An edit of the graph has put another model before it: what it reads from the next frame on comes from that.
+    fn renew(&mut self) {}
 }
 
 /// Where an operator puts its rows.

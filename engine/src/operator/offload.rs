@@ -63,6 +63,16 @@ pub trait Offload: Sized + Send + Sync + 'static {
     /// What is wrong, and what mends it.
     fn new(params: PerCamera<Self::Params>, setup: &NodeSetup<'_>) -> Result<Self>;
 
+    /// The same operator with new values of `live` parameters, or for other cameras: it shares what is heavy, and works
+    /// on the same lanes, where frames of both versions may follow on each other. None where it has to be built anew.
+    ///
+    /// # Errors
+    /// What is wrong with the new values.
+    fn revise(&self, params: PerCamera<Self::Params>, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let _ = (params, setup);
+        Ok(None)
+    }
+
     /// How jobs are gathered.
     fn policy(&self) -> BatchPolicy;
 

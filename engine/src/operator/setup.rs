@@ -33,17 +33,22 @@ impl NodeSetup<'_> {
 
     /// Whether this node's rows of a camera are wanted; for operators whose work may rest while they are not.
     pub fn demand(&self, camera: CameraId) -> Demand {
-        let node = self.plan.nodes.iter().position(|node| node.name == self.node.name);
-        node.map_or_else(Demand::default, |node| self.audience.demands.on(node, camera).clone())
+        self.audience.demands.on(&self.node.name, camera)
     }
 
     /// The demands on the rows of a camera that this node reads: what a sink with viewers wants for them.
     pub fn demands_on_inputs(&self, camera: CameraId) -> Vec<Demand> {
         let inputs = self.node.inputs.iter().filter_map(|input| match input.origin {
-            Origin::Node(node) => Some(self.audience.demands.on(node, camera).clone()),
+            Origin::Node(node) => Some(self.audience.demands.on(&self.plan.nodes.get(node)?.name, camera)),
             Origin::Group(_) | Origin::ErrorsOf(_) | Origin::AllErrors => None,
         });
         inputs.collect()
+    }
+
+    /// The cameras that the node sees.
+    pub fn cameras(&self) -> impl Iterator<Item = CameraId> {
+        let cameras = self.node.cameras.iter();
+        cameras.map(|camera| CameraId(self.plan.camera_number(*camera)))
     }
 
     /// A model's file and parameters.
@@ -94,11 +99,12 @@ impl Setup<'_> {
     }
 
     fn shapes<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (ZoneId, Units, &'a Shape)> {
-        let camera = self.camera.0 as usize;
-        let zones = self.node.plan.zones.iter().enumerate();
+        let plan = self.node.plan;
+        let camera = plan.camera_index(self.camera.0);
+        let zones = plan.zones.iter().enumerate();
         zones
-            .filter(move |(_, zone)| zone.name == name && zone.cameras.contains(&camera))
-            .map(|(index, zone)| (ZoneId(index as u16), zone.units, &zone.shape))
+            .filter(move |(_, zone)| zone.name == name && camera.is_some_and(|camera| zone.cameras.contains(&camera)))
+            .map(|(index, zone)| (ZoneId(plan.zone_number(index)), zone.units, &zone.shape))
     }
 }
 

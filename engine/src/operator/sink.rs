@@ -61,6 +61,17 @@ pub trait Sink: Sized + Send + Sync + 'static {
     /// # Errors
     /// Becomes an error row.
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()>;
+
+    /// The same sink after an edit of the graph that changes what it reads, for other cameras, or with new values of `live`
+    /// parameters: it goes on with the writer that is open, so its clients and files stay. Answers come to it when the one
+    /// before has had its last. None where it has to be opened anew.
+    ///
+    /// # Errors
+    /// What is wrong, and what mends it: the edit is refused.
+    fn revise(&self, params: Self::Params, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let _ = (params, setup);
+        Ok(None)
+    }
 }
 
 /// What a sink writes to.

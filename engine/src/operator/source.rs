@@ -77,18 +77,29 @@ pub enum Next {
     End,
 }
 
-/// Tells a source that the run is ending.
+/// Tells a source that the run is ending, or its own part in it.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    own: Arc<AtomicBool>,
+    run: Option<Arc<AtomicBool>>,
+}
 
 impl Stop {
     /// Asks all who look at it to end.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.own.store(true, Ordering::Relaxed);
     }
-    /// Whether it has been asked.
+    /// Whether it, or the one it comes from, has been asked.
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        let asked = |stop: &Arc<AtomicBool>| stop.load(Ordering::Relaxed);
+        asked(&self.own) || self.run.as_ref().is_some_and(asked)
+    }
+    /// One for a part of the run, which may end earlier.
+    pub fn part(&self) -> Self {
+        Stop {
+            own: Arc::default(),
+            run: Some(self.run.clone().unwrap_or_else(|| self.own.clone())),
+        }
     }
 }
 

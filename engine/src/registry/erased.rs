@@ -1,18 +1,19 @@
 //! Operators with their types taken off: what the dataflow calls.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use flowrun_dsl::params::Params;
-use flowrun_dsl::plan::{CameraPlan, NodePlan};
+use flowrun_dsl::params::{ParamValues, Params};
+use flowrun_dsl::plan::{CameraPlan, NodePlan, Plan};
 use flowrun_dsl::port::{PortRows, RowKind};
 use flowrun_dsl::schema::Schema;
 
 use crate::batch::{Answer, Batch, Input, RowType};
 use crate::errors::{OperatorError, Result};
 use crate::operator::{
-    BatchPolicy, Datum, Job, LaneChoice, Next, NodeSetup, Offload, Operator, Output, PerCamera, Query, Setup, Sink,
-    SinkOrder, SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
+    BatchPolicy, Datum, Job, LaneChoice, Next, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkOrder,
+    SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
 };
 use crate::rows::{At, CameraId};
 use crate::run::context::Context;
@@ -21,7 +22,7 @@ fn wrong_rows() -> OperatorError {
     OperatorError::new("rows of another kind arrived; the plan should have refused this")
 }
 
-fn params_of<P: Params>(values: &flowrun_dsl::params::ParamValues) -> Result<P> {
+fn params_of<P: Params>(values: &ParamValues) -> Result<P> {
     P::from_values(values).map_err(|error| OperatorError::new(error.to_string()))
 }
 
@@ -34,7 +35,18 @@ pub trait Instance: Send {
     /// # Errors
     /// As the operator reports it.
     fn process(&mut self, at: &At, inputs: &[Batch]) -> Result<Batch>;
+    /// Takes new values of `live` parameters; what another instance was built from fits.
+    fn update(&mut self, values: &ParamValues);
+    /// See [`Operator::snapshot`].
+    fn snapshot(&self) -> SavedState;
+    /// See [`Operator::restore`]; what another operator saved is passed over.
+    fn restore(&mut self, before: SavedState);
+    /// See [`Operator::renew`].
+    fn renew(&mut self);
 }
+
+/// What an [`Operator`] remembered, its type taken off.
+pub type SavedState = Box<dyn Any + Send>;
 
 /// Makes instances.
 pub trait Keyed: Send + Sync {
@@ -49,6 +61,7 @@ pub trait Keyed: Send + Sync {
 
 struct KeyedNode<O: Operator> {
     context: Arc<Context>,
+    plan: Arc<Plan>,
     node: NodePlan,
     params: PerCamera<O::Params>,
 }
@@ -83,7 +96,7 @@ fn feeds<O: Operator>(node: &NodePlan) -> Arc<[PortFeed]> {
 impl<O: Operator> Keyed for KeyedNode<O> {
     fn instance(&self, camera: CameraId) -> Result<Box<dyn Instance>> {
         let setup = Setup {
-            node: self.context.setup(&self.node),
+            node: self.context.setup(&self.plan, &self.node),
             camera,
         };
         Ok(Box::new(KeyedInstance {
@@ -113,23 +126,45 @@ impl<O: Operator> Instance for KeyedInstance<O> {
         self.operator.process(at, O::Input::view(&held), &mut out)?;
         Ok(O::Output::into_batch(out.into_rows()))
     }
+
+    fn update(&mut self, values: &ParamValues) {
+        // They built an instance in prepare, or this one would not be asked.
+        if let Ok(params) = params_of(values) {
+            self.operator.update(params);
+        }
+    }
+
+    fn snapshot(&self) -> SavedState {
+        Box::new(self.operator.snapshot())
+    }
+
+    fn restore(&mut self, before: SavedState) {
+        if let Ok(state) = before.downcast::<O::State>() {
+            self.operator.restore(*state);
+        }
+    }
+
+    fn renew(&mut self) {
+        self.operator.renew();
+    }
 }
 
-pub(super) fn keyed<O: Operator>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn Keyed>> {
-    let params = per_camera::<O::Params>(node, context)?;
+pub(super) fn keyed<O: Operator>(plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn Keyed>> {
+    let params = per_camera::<O::Params>(plan, node)?;
     Ok(Arc::new(KeyedNode::<O> {
         context: context.clone(),
+        plan: plan.clone(),
         node: node.clone(),
         params,
     }))
 }
 
-fn per_camera<P: Params>(node: &NodePlan, context: &Arc<Context>) -> Result<PerCamera<P>> {
+fn per_camera<P: Params>(plan: &Plan, node: &NodePlan) -> Result<PerCamera<P>> {
     let mut overrides = BTreeMap::new();
     for (camera, values) in &node.overrides {
-        let index = context.plan.cameras.iter().position(|known| known.name == *camera);
+        let index = plan.cameras.iter().position(|known| known.name == *camera);
         let index = index.ok_or_else(|| OperatorError::new(format!("no camera is called `{camera}`")))?;
-        overrides.insert(CameraId(index as u32), params_of(values)?);
+        overrides.insert(CameraId(plan.camera_number(index)), params_of(values)?);
     }
     Ok(PerCamera::new(params_of(&node.params)?, overrides))
 }
@@ -152,11 +187,18 @@ pub trait ErasedOffload: Send + Sync {
     fn policy(&self) -> BatchPolicy;
     /// See [`Offload::LANE`].
     fn lane_choice(&self) -> LaneChoice;
-    /// A lane: a function over batches with scratch memory of its own.
+    /// What a thread keeps from batch to batch.
     ///
     /// # Errors
-    /// When the scratch memory cannot be had.
-    fn lane(self: Arc<Self>) -> Result<Box<dyn FnMut(&mut [ErasedJob]) + Send>>;
+    /// When it cannot be had.
+    fn lane(&self) -> Result<Box<dyn Any + Send>>;
+    /// Answers a batch; the lane is one of this operator's or of one that it follows.
+    fn process(&self, lane: &mut (dyn Any + Send), jobs: &mut [ErasedJob]);
+    /// See [`Offload::revise`].
+    ///
+    /// # Errors
+    /// What is wrong with the new values.
+    fn revise(&self, plan: &Plan, node: &NodePlan, context: &Context) -> Result<Option<Arc<dyn ErasedOffload>>>;
     /// What it emits.
     fn output(&self) -> RowKind;
 }
@@ -170,38 +212,50 @@ impl<O: Offload> ErasedOffload for OffloadNode<O> {
     fn lane_choice(&self) -> LaneChoice {
         O::LANE
     }
-    fn lane(self: Arc<Self>) -> Result<Box<dyn FnMut(&mut [ErasedJob]) + Send>> {
-        let mut lane = self.0.lane()?;
-        Ok(Box::new(move |jobs: &mut [ErasedJob]| {
-            let mut fit = Vec::with_capacity(jobs.len());
-            let mut places = Vec::with_capacity(jobs.len());
-            for (place, job) in jobs.iter_mut().enumerate() {
-                match O::Input::hold(&job.inputs) {
-                    Some(input) => {
-                        fit.push(Job {
-                            at: job.at,
-                            input,
-                            result: None,
-                        });
-                        places.push(place);
-                    }
-                    None => job.result = Some(Err(wrong_rows())),
+    fn lane(&self) -> Result<Box<dyn Any + Send>> {
+        Ok(Box::new(self.0.lane()?))
+    }
+    fn process(&self, lane: &mut (dyn Any + Send), jobs: &mut [ErasedJob]) {
+        let lane = lane
+            .downcast_mut::<O::Lane>()
+            .expect("an operator works on lanes of its own kind");
+        let mut fit = Vec::with_capacity(jobs.len());
+        let mut places = Vec::with_capacity(jobs.len());
+        for (place, job) in jobs.iter_mut().enumerate() {
+            match O::Input::hold(&job.inputs) {
+                Some(input) => {
+                    fit.push(Job {
+                        at: job.at,
+                        input,
+                        result: None,
+                    });
+                    places.push(place);
                 }
+                None => job.result = Some(Err(wrong_rows())),
             }
-            self.0.process(&mut lane, &mut fit);
-            for (place, job) in places.into_iter().zip(fit) {
-                jobs[place].result = job.result.map(|result| result.map(O::Output::into_batch));
-            }
-        }))
+        }
+        self.0.process(lane, &mut fit);
+        for (place, job) in places.into_iter().zip(fit) {
+            jobs[place].result = job.result.map(|result| result.map(O::Output::into_batch));
+        }
+    }
+    fn revise(&self, plan: &Plan, node: &NodePlan, context: &Context) -> Result<Option<Arc<dyn ErasedOffload>>> {
+        let params = per_camera::<O::Params>(plan, node)?;
+        let revised = self.0.revise(params, &context.setup(plan, node))?;
+        Ok(revised.map(|revised| Arc::new(OffloadNode(revised)) as Arc<dyn ErasedOffload>))
     }
     fn output(&self) -> RowKind {
         O::Output::kind()
     }
 }
 
-pub(super) fn offload<O: Offload>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedOffload>> {
-    let params = per_camera::<O::Params>(node, context)?;
-    Ok(Arc::new(OffloadNode(O::new(params, &context.setup(node))?)))
+pub(super) fn offload<O: Offload>(
+    plan: &Plan,
+    node: &NodePlan,
+    context: &Arc<Context>,
+) -> Result<Arc<dyn ErasedOffload>> {
+    let params = per_camera::<O::Params>(plan, node)?;
+    Ok(Arc::new(OffloadNode(O::new(params, &context.setup(plan, node))?)))
 }
 
 // ---- queries ---------------------------------------------------------------------------------
@@ -235,10 +289,10 @@ impl<Q: Query> ErasedQuery for QueryNode<Q> {
     }
 }
 
-pub(super) fn query<Q: Query>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedQuery>> {
+pub(super) fn query<Q: Query>(plan: &Plan, node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedQuery>> {
     Ok(Arc::new(QueryNode(Q::new(
         params_of(&node.params)?,
-        &context.setup(node),
+        &context.setup(plan, node),
     )?)))
 }
 
@@ -260,6 +314,11 @@ pub trait ErasedSink: Send + Sync {
     /// # Errors
     /// As the sink reports it.
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()>;
+    /// See [`Sink::revise`].
+    ///
+    /// # Errors
+    /// As the sink reports it.
+    fn revise(&self, plan: &Plan, node: &NodePlan, context: &Context) -> Result<Option<Arc<dyn ErasedSink>>>;
 }
 
 struct SinkNode<S>(S);
@@ -277,12 +336,16 @@ impl<S: Sink> ErasedSink for SinkNode<S> {
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
         self.0.encode(answer, out)
     }
+    fn revise(&self, plan: &Plan, node: &NodePlan, context: &Context) -> Result<Option<Arc<dyn ErasedSink>>> {
+        let revised = self.0.revise(params_of(&node.params)?, &context.setup(plan, node))?;
+        Ok(revised.map(|revised| Arc::new(SinkNode(revised)) as Arc<dyn ErasedSink>))
+    }
 }
 
-pub(super) fn sink<S: Sink>(node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedSink>> {
+pub(super) fn sink<S: Sink>(plan: &Plan, node: &NodePlan, context: &Arc<Context>) -> Result<Arc<dyn ErasedSink>> {
     Ok(Arc::new(SinkNode(S::new(
         params_of(&node.params)?,
-        &context.setup(node),
+        &context.setup(plan, node),
     )?)))
 }
 
@@ -317,16 +380,4 @@ impl<S: Source> ErasedSource for SourceNode<S> {
 
 pub(super) fn source<S: Source>(setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
     Ok(Box::new(SourceNode(S::open(params_of(&camera.params)?, setup)?)))
-}
-
-impl Context {
-    /// A node's place in this run.
-    pub fn setup<'a>(&'a self, node: &'a NodePlan) -> NodeSetup<'a> {
-        NodeSetup {
-            plan: &self.plan,
-            node,
-            names: &self.names,
-            audience: &self.audience,
-        }
-    }
 }

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use flowrun_dsl::params::{Params, ParamsSchema};
-use flowrun_dsl::plan::{CameraPlan, NodePlan};
+use flowrun_dsl::plan::{CameraPlan, NodePlan, Plan};
 use flowrun_dsl::port::{Catalogue, OperatorSpec, PortRows, PortSpec, Role, RowKind};
 
 use crate::batch::{Input, RowType};
@@ -14,7 +14,7 @@ use crate::errors::Result;
 use crate::operator::{Offload, Operator, Query, Sink, Source, SourceOutput, SourceSetup};
 use crate::run::context::Context;
 
-pub use erased::{ErasedJob, ErasedOffload, ErasedQuery, ErasedSink, ErasedSource, Instance, Keyed};
+pub use erased::{ErasedJob, ErasedOffload, ErasedQuery, ErasedSink, ErasedSource, Instance, Keyed, SavedState};
 
 /// One registered operator.
 pub trait OperatorDef: Send + Sync {
@@ -25,7 +25,7 @@ pub trait OperatorDef: Send + Sync {
     ///
     /// # Errors
     /// What is wrong with the node or the machine.
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared>;
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared>;
 
     /// Opens a camera.
     ///
@@ -38,8 +38,8 @@ impl<D: OperatorDef + ?Sized> OperatorDef for &D {
     fn spec(&self) -> OperatorSpec {
         (**self).spec()
     }
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
-        (**self).prepare(node, context)
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        (**self).prepare(plan, node, context)
     }
     fn open(&self, setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
         (**self).open(setup, camera)
@@ -127,8 +127,8 @@ impl<O: Operator> OperatorDef for Def<O> {
             Some(O::Output::kind()),
         )
     }
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
-        Ok(Prepared::Keyed(erased::keyed::<O>(node, context)?))
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        Ok(Prepared::Keyed(erased::keyed::<O>(plan, node, context)?))
     }
     fn open(&self, _: &SourceSetup<'_>, _: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
         no_camera(O::KIND)
@@ -144,8 +144,8 @@ impl<O: Offload> OperatorDef for OffloadDef<O> {
             Some(O::Output::kind()),
         )
     }
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
-        Ok(Prepared::Offload(erased::offload::<O>(node, context)?))
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        Ok(Prepared::Offload(erased::offload::<O>(plan, node, context)?))
     }
     fn open(&self, _: &SourceSetup<'_>, _: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
         no_camera(O::KIND)
@@ -161,8 +161,8 @@ impl<Q: Query> OperatorDef for QueryDef<Q> {
         };
         spec::<Q::Params>(Q::KIND, Role::Query, vec![input], None)
     }
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
-        Ok(Prepared::Query(erased::query::<Q>(node, context)?))
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        Ok(Prepared::Query(erased::query::<Q>(plan, node, context)?))
     }
     fn open(&self, _: &SourceSetup<'_>, _: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
         no_camera(Q::KIND)
@@ -178,8 +178,8 @@ impl<S: Sink> OperatorDef for SinkDef<S> {
         };
         spec::<S::Params>(S::KIND, S::ROLE, vec![input], None)
     }
-    fn prepare(&self, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
-        Ok(Prepared::Sink(erased::sink::<S>(node, context)?))
+    fn prepare(&self, plan: &Arc<Plan>, node: &NodePlan, context: &Arc<Context>) -> Result<Prepared> {
+        Ok(Prepared::Sink(erased::sink::<S>(plan, node, context)?))
     }
     fn open(&self, _: &SourceSetup<'_>, _: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
         no_camera(S::KIND)
@@ -206,7 +206,7 @@ impl<S: Source> OperatorDef for SourceDef<S> {
             }
         }
     }
-    fn prepare(&self, _: &NodePlan, _: &Arc<Context>) -> Result<Prepared> {
+    fn prepare(&self, _: &Arc<Plan>, _: &NodePlan, _: &Arc<Context>) -> Result<Prepared> {
         no_node(S::KIND)
     }
     fn open(&self, setup: &SourceSetup<'_>, camera: &CameraPlan) -> Result<Box<dyn ErasedSource>> {
@@ -215,6 +215,7 @@ impl<S: Source> OperatorDef for SourceDef<S> {
 }
 
 /// All operators of a binary: the built-in ones and a researcher's own.
+#[derive(Clone)]
 pub struct Registry {
     definitions: Vec<Arc<dyn OperatorDef>>,
     specs: Vec<OperatorSpec>,

@@ -1,31 +1,76 @@
-//! What all parts of one run share.
+//! What all parts of one run share, and what changes with each version of its graph.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use flowrun_dsl::plan::Plan;
+use arc_swap::ArcSwap;
+use flowrun_dsl::plan::{NodePlan, Plan};
 
 use crate::admission::Ledger;
 use crate::audience::Audience;
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::NodeMetrics;
 use crate::names::Names;
-use crate::operator::Stop;
+use crate::operator::{NodeSetup, Stop};
 use crate::recent::RecentErrors;
+use crate::rows::CameraId;
 
-/// A run's plan, names, clock, ledger and metrics.
-pub struct Context {
+/// One version of a run's graph.
+pub struct Generation {
+    /// Counts the versions of a run, from 1.
+    pub number: u64,
     /// What runs.
     pub plan: Arc<Plan>,
+    /// By the node's index in the plan. A node that an edit leaves keeps its counts.
+    metrics: Vec<Arc<NodeMetrics>>,
+}
+
+impl Generation {
+    /// The first of a run.
+    pub fn first(plan: Arc<Plan>) -> Self {
+        Generation {
+            number: 1,
+            metrics: plan.nodes.iter().map(|_| Arc::default()).collect(),
+            plan,
+        }
+    }
+
+    /// The one after this; `before` tells what a node was called in it.
+    pub fn next(&self, plan: Arc<Plan>, before: impl Fn(&str) -> String) -> Self {
+        let metrics = plan.nodes.iter().map(|node| {
+            let known = before(&node.name);
+            let before = self.plan.nodes.iter().position(|before| before.name == known);
+            before.map_or_else(Arc::default, |before| self.metrics[before].clone())
+        });
+        Generation {
+            number: self.number + 1,
+            metrics: metrics.collect(),
+            plan,
+        }
+    }
+
+    /// A node's metrics, by its index in the plan.
+    pub fn node(&self, node: usize) -> &Arc<NodeMetrics> {
+        &self.metrics[node]
+    }
+
+    /// The plan's cameras with the numbers by which rows and the ledger know them.
+    pub fn cameras(&self) -> impl Iterator<Item = (CameraId, &flowrun_dsl::plan::CameraPlan)> {
+        let cameras = self.plan.cameras.iter().enumerate();
+        cameras.map(|(index, camera)| (CameraId(self.plan.camera_number(index)), camera))
+    }
+}
+
+/// A run's names, clock, ledger, and the version of its graph that is at work.
+pub struct Context {
+    generation: ArcSwap<Generation>,
     /// Its words.
     pub names: Arc<Names>,
     /// Its engine time.
     pub clock: Clock,
     /// Frames admitted, answered and shed.
     pub ledger: Ledger,
-    /// Rates, queues and latencies.
-    pub metrics: Metrics,
     /// How cameras do.
     pub health: Health,
     /// The last errors.
@@ -39,20 +84,39 @@ pub struct Context {
 }
 
 impl Context {
-    /// A run of a plan.
+    /// A run that begins with a plan.
     pub fn new(plan: Arc<Plan>, names: Arc<Names>, clock: Clock, stop: Stop) -> Self {
         Context {
             names,
             ledger: Ledger::of(&plan),
-            metrics: Metrics::of(&plan),
             health: Health::of(&plan),
             recent: RecentErrors::default(),
-            audience: Arc::new(Audience::of(&plan)),
-            plan,
+            audience: Arc::default(),
+            generation: ArcSwap::from_pointee(Generation::first(plan)),
             clock,
             stop,
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
+        }
+    }
+
+    /// The version of the graph that is at work.
+    pub fn generation(&self) -> Arc<Generation> {
+        self.generation.load_full()
+    }
+
+    /// From now on another version is at work.
+    pub(crate) fn advance(&self, generation: Arc<Generation>) {
+        self.generation.store(generation);
+    }
+
+    /// A node's place in this run, by a plan that is at work or is being prepared.
+    pub fn setup<'a>(&'a self, plan: &'a Plan, node: &'a NodePlan) -> NodeSetup<'a> {
+        NodeSetup {
+            plan,
+            node,
+            names: &self.names,
+            audience: &self.audience,
         }
     }
 

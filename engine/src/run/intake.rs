@@ -4,9 +4,9 @@
 //! everything that is due, so that a thousand quiet cameras cost two hundred wake-ups a second.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ use crate::batch::Answer;
 use crate::clock::Clock;
 use crate::dataflow::{Inbox, Message};
 use crate::errors::worth_logging;
-use crate::operator::{Item, Next, Overload, SourceTraits, Thread, Times};
+use crate::operator::{Item, Next, Overload, SourceTraits, Stop, Thread, Times};
 use crate::registry::ErasedSource;
 use crate::rows::{At, CameraId};
 use crate::run::context::Context;
-use crate::time::{EventTime, TICK, Tick};
+use crate::time::{EventTime, TICK, Tick, nanos};
 
 /// How often a waiting thread looks whether the run is to end.
 const LOOK_AROUND: Duration = Duration::from_millis(50);
@@ -31,11 +31,177 @@ pub struct Camera {
     pub source: Box<dyn ErasedSource>,
     /// Where they go.
     pub inbox: Arc<Inbox>,
+    /// Asked when it is to end.
+    pub stop: Stop,
+    /// The index of its first frame: where another source had the name before, they go on counting.
+    pub first_frame: u64,
+}
+
+/// All cameras' threads.
+pub struct Intake {
+    context: Arc<Context>,
+    state: Mutex<State>,
+    /// Cameras that have not ended, and who waits for that.
+    open: Arc<Open>,
+}
+
+#[derive(Default)]
+struct State {
+    threads: Vec<thread::JoinHandle<()>>,
+    stops: HashMap<CameraId, Stop>,
+    shared: Option<(Arc<Mutex<Vec<Camera>>>, thread::Thread)>,
+}
+
+#[derive(Default)]
+struct Open {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl Open {
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+    fn add(&self, cameras: usize) {
+        *self.lock() += cameras;
+    }
+    fn close(&self) {
+        *self.lock() -= 1;
+        self.changed.notify_all();
+    }
+}
+
+impl Intake {
+    /// Without any yet.
+    pub fn new(context: Arc<Context>) -> Self {
+        Intake {
+            context,
+            state: Mutex::default(),
+            open: Arc::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Tells the dataflow that cameras begin.
+    pub fn announce(cameras: &[Camera]) {
+        for camera in cameras {
+            camera.inbox.send(Message::Begin(camera.id));
+        }
+    }
+
+    /// Starts cameras, which have been announced.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(&self, cameras: Vec<Camera>) -> std::io::Result<()> {
+        let mut state = self.state();
+        state.threads.retain(|thread| !thread.is_finished());
+        self.open.add(cameras.len());
+        for camera in &cameras {
+            state.stops.insert(camera.id, camera.stop.clone());
+        }
+        let (shared, own): (Vec<_>, Vec<_>) = cameras
+            .into_iter()
+            .partition(|camera| camera.source.thread() == Thread::Shared);
+        for camera in own {
+            let name = format!("camera {}", self.context.names.camera(camera.id));
+            let newcomers = Arc::new(Mutex::new(vec![camera]));
+            let thread = self.spawn(name, newcomers, Newcomers::Single)?;
+            state.threads.push(thread);
+        }
+        if shared.is_empty() {
+            return Ok(());
+        }
+        match &state.shared {
+            Some((newcomers, thread)) => {
+                newcomers
+                    .lock()
+                    .unwrap_or_else(|poisoned| poisoned.into_inner())
+                    .extend(shared);
+                thread.unpark();
+            }
+            None => {
+                let newcomers = Arc::new(Mutex::new(shared));
+                let kind = match self.context.clock.is_offline() {
+                    true => Newcomers::Single,
+                    false => Newcomers::Welcome,
+                };
+                let thread = self.spawn("cameras".to_owned(), newcomers.clone(), kind)?;
+                state.shared = Some((newcomers, thread.thread().clone()));
+                state.threads.push(thread);
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(
+        &self,
+        name: String,
+        newcomers: Arc<Mutex<Vec<Camera>>>,
+        kind: Newcomers,
+    ) -> std::io::Result<thread::JoinHandle<()>> {
+        let (context, open) = (self.context.clone(), self.open.clone());
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || attend(&newcomers, kind, &open, &context))
+    }
+
+    /// Asks cameras to end.
+    pub fn stop(&self, cameras: &[CameraId]) {
+        let mut state = self.state();
+        for camera in cameras {
+            if let Some(stop) = state.stops.remove(camera) {
+                stop.ask();
+            }
+            self.context.ledger.wake(*camera);
+        }
+        if let Some((_, thread)) = &state.shared {
+            thread.unpark();
+        }
+    }
+
+    /// Whether every camera has ended.
+    pub fn is_over(&self) -> bool {
+        *self.open.lock() == 0
+    }
+
+    /// Waits until every camera has ended.
+    pub fn wait(&self) {
+        let mut open = self.open.lock();
+        while *open > 0 {
+            open = self
+                .open
+                .changed
+                .wait(open)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    /// Waits for the threads; the run must have been asked to end.
+    pub fn join(&self) {
+        let threads = std::mem::take(&mut self.state().threads);
+        for thread in threads {
+            // A source's panics are caught; one that escaped has been answered by the ledger's count.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Whether cameras may join a thread later.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Newcomers {
+    Single,
+    Welcome,
 }
 
 struct Slot {
     camera: Camera,
     traits: SourceTraits,
+    /// When it began, since the run did: media time counts from there.
+    began: Duration,
     pending: Option<Item>,
     first: Option<i64>,
     tick: Tick,
@@ -43,63 +209,86 @@ struct Slot {
     last_at: At,
 }
 
-/// Starts the threads of all cameras.
-///
-/// # Errors
-/// When the system has no thread left.
-pub fn start(cameras: Vec<Camera>, context: &Arc<Context>) -> std::io::Result<Vec<thread::JoinHandle<()>>> {
-    let (shared, own): (Vec<_>, Vec<_>) = cameras
-        .into_iter()
-        .partition(|camera| camera.source.thread() == Thread::Shared);
-    let mut threads = Vec::new();
-    let groups = own
-        .into_iter()
-        .map(|camera| vec![camera])
-        .chain((!shared.is_empty()).then_some(shared));
-    for group in groups {
-        let name = match group.as_slice() {
-            [one] => format!("camera {}", context.names.camera(one.id)),
-            _ => "cameras".to_owned(),
-        };
-        let context = context.clone();
-        threads.push(
-            thread::Builder::new()
-                .name(name)
-                .spawn(move || attend(group, &context))?,
-        );
-    }
-    Ok(threads)
+/// The cameras of one thread, and when each is due.
+#[derive(Default)]
+struct Attended {
+    slots: Vec<Option<Slot>>,
+    due: BinaryHeap<Reverse<(i64, usize)>>,
+    blocked: Vec<Reverse<(i64, usize)>>,
 }
 
-fn attend(cameras: Vec<Camera>, context: &Context) {
-    let coalesce = cameras.len() > 1;
-    let mut slots: Vec<Slot> = cameras.into_iter().map(Slot::new).collect();
-    let mut due: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
-    for (index, slot) in slots.iter_mut().enumerate() {
-        context.ledger.attend(slot.camera.id, thread::current());
-        if let Some(at) = slot.fetch(context) {
-            due.push(Reverse((at, index)));
+impl Attended {
+    fn welcome(&mut self, newcomers: &Mutex<Vec<Camera>>, open: &Open, context: &Context) {
+        let cameras = std::mem::take(&mut *newcomers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        for camera in cameras {
+            context.ledger.attend(camera.id, thread::current());
+            let free = self.slots.iter().position(Option::is_none);
+            let index = free.unwrap_or_else(|| {
+                self.slots.push(None);
+                self.slots.len() - 1
+            });
+            self.slots[index] = Some(Slot::new(camera, context));
+            self.fetch(index, open, context);
         }
     }
-    let mut blocked: Vec<Reverse<(i64, usize)>> = Vec::new();
+
+    /// Reads a camera's next frame, or lets the camera go.
+    fn fetch(&mut self, index: usize, open: &Open, context: &Context) {
+        let Some(slot) = &mut self.slots[index] else { return };
+        match slot.fetch(context) {
+            Some(at) => self.due.push(Reverse((at, index))),
+            None => self.part(index, open, context),
+        }
+    }
+
+    fn part(&mut self, index: usize, open: &Open, context: &Context) {
+        if let Some(mut slot) = self.slots[index].take() {
+            slot.end(context);
+            open.close();
+        }
+    }
+
+    /// Lets go the cameras that have been asked to end.
+    fn dismiss(&mut self, open: &Open, context: &Context) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].as_ref().is_some_and(|slot| slot.camera.stop.asked()) {
+                let stays = |Reverse((_, other)): &Reverse<(i64, usize)>| *other != index;
+                self.due.retain(stays);
+                self.blocked.retain(stays);
+                self.part(index, open, context);
+            }
+        }
+    }
+}
+
+fn attend(newcomers: &Mutex<Vec<Camera>>, kind: Newcomers, open: &Open, context: &Context) {
+    let mut all = Attended::default();
+    all.welcome(newcomers, open, context);
+    let coalesce = all.slots.len() > 1 || kind == Newcomers::Welcome;
     // One look at the clock serves all that is due by then.
     let mut now = context.clock.elapsed();
     while !context.stop.asked() {
-        let Some(Reverse((at, index))) = due.pop() else {
-            if blocked.is_empty() {
+        let Some(Reverse((at, index))) = all.due.pop() else {
+            if all.blocked.is_empty() && kind == Newcomers::Single {
                 return;
             }
             thread::park_timeout(LOOK_AROUND);
-            due.extend(blocked.drain(..));
+            all.dismiss(open, context);
+            all.welcome(newcomers, open, context);
+            let blocked = std::mem::take(&mut all.blocked);
+            all.due.extend(blocked);
             continue;
         };
         if time_until(at, coalesce, now, context).is_some() {
-            due.push(Reverse((at, index)));
+            all.due.push(Reverse((at, index)));
             now = context.clock.elapsed();
             if let Some(wait) = time_until(at, coalesce, now, context) {
                 // What was blocked is looked at again after the wait, or when an answer wakes the thread.
                 thread::park_timeout(wait.min(LOOK_AROUND));
-                due.extend(blocked.drain(..));
+                all.dismiss(open, context);
+                all.welcome(newcomers, open, context);
+                let blocked = std::mem::take(&mut all.blocked);
+                all.due.extend(blocked);
                 now = context.clock.elapsed();
             }
             continue;
@@ -107,16 +296,23 @@ fn attend(cameras: Vec<Camera>, context: &Context) {
         if !coalesce {
             now = context.clock.elapsed();
         }
-        match slots[index].admit(now, context) {
-            Outcome::Next => {
-                if let Some(at) = slots[index].fetch(context) {
-                    due.push(Reverse((at, index)));
-                }
-            }
-            Outcome::Blocked => blocked.push(Reverse((at, index))),
+        let Some(slot) = &mut all.slots[index] else { continue };
+        if slot.camera.stop.asked() {
+            all.part(index, open, context);
+            continue;
+        }
+        match slot.admit(now, context) {
+            Outcome::Next => all.fetch(index, open, context),
+            Outcome::Blocked => all.blocked.push(Reverse((at, index))),
         }
     }
-    slots.iter_mut().for_each(|slot| slot.end(context));
+    (0..all.slots.len()).for_each(|index| all.part(index, open, context));
+    // Who came while the run was ending is let go as well.
+    let late = std::mem::take(&mut *newcomers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    for camera in late {
+        Slot::new(camera, context).end(context);
+        open.close();
+    }
 }
 
 /// How long until a moment of media time, in a live run. With many cameras on the thread all that is
@@ -148,15 +344,21 @@ enum Outcome {
 }
 
 impl Slot {
-    fn new(camera: Camera) -> Self {
+    fn new(camera: Camera, context: &Context) -> Self {
         let traits = camera.source.traits();
+        let first_version = context.generation().number == 1;
         Slot {
+            // Those that begin with the run begin at the same moment.
+            began: match first_version {
+                true => Duration::ZERO,
+                false => context.clock.elapsed(),
+            },
+            next_frame: camera.first_frame,
             camera,
             traits,
             pending: None,
             first: None,
             tick: 0,
-            next_frame: 0,
             last_at: At::default(),
         }
     }
@@ -165,18 +367,19 @@ impl Slot {
     /// at once where it is live. None when the camera has ended.
     fn fetch(&mut self, context: &Context) -> Option<i64> {
         loop {
-            if context.stop.asked() {
+            if self.camera.stop.asked() {
                 self.end(context);
                 return None;
             }
             let next = catch_unwind(AssertUnwindSafe(|| self.camera.source.next()));
             match next {
-                Ok(Ok(Next::Item(item))) => {
+                Ok(Ok(Next::Item(mut item))) => {
+                    item.frame = item.frame.saturating_add(self.camera.first_frame);
                     let first = *self.first.get_or_insert(item.media_time);
                     let due = match self.traits.times {
                         Times::Event => 0,
                         Times::Media if context.clock.is_offline() => item.media_time,
-                        Times::Media => item.media_time.saturating_sub(first),
+                        Times::Media => nanos(self.began).saturating_add(item.media_time.saturating_sub(first)),
                     };
                     if context.clock.is_offline() {
                         // A late row enters at the current tick and corrects.
@@ -214,7 +417,8 @@ impl Slot {
         }
         if let Err(reason) = context.ledger.may_admit(id) {
             if self.traits.overload == Overload::Shed {
-                context.ledger.shed(id, reason);
+                let frame = self.pending.as_ref().map_or(self.next_frame, |item| item.frame);
+                context.ledger.shed(id, reason, frame);
                 self.delivered(now, context);
                 self.next_frame = self.pending.take().map_or(self.next_frame, |item| item.frame + 1);
                 return Outcome::Next;
@@ -231,7 +435,10 @@ impl Slot {
         };
         let event_time = match self.traits.times {
             Times::Event => EventTime(item.media_time),
-            Times::Media => context.clock.event_time(item.media_time, self.first.unwrap_or(0)),
+            Times::Media => {
+                let first = self.first.unwrap_or(0).saturating_sub(nanos(self.began));
+                context.clock.event_time(item.media_time, first)
+            }
         };
         let at = At {
             camera: id,
@@ -241,8 +448,8 @@ impl Slot {
         };
         self.next_frame = item.frame + 1;
         self.last_at = at;
-        context.ledger.admit(id);
         let answer = Answer {
+            number: context.ledger.admit(id, item.frame),
             at,
             batch: item.batch,
             admitted_us: micros(now),
@@ -284,7 +491,7 @@ impl Slot {
         }
         // Faults need no credit, since nobody answers them; a source that has nothing else must not
         // outrun the worker that takes them, nor the sink that writes them.
-        while (self.camera.inbox.is_long() || context.ledger.is_congested()) && !context.stop.asked() {
+        while (self.camera.inbox.is_long() || context.ledger.is_congested()) && !self.camera.stop.asked() {
             thread::park_timeout(TICK);
         }
         let at = At {

@@ -1,25 +1,23 @@
-//! One run of a plan: prepare all that can fail, start, wait, report.
+//! One run of a graph: prepare all that can fail, start, edit, wait, report.
 
 pub mod context;
-mod intake;
-mod prepare;
+pub(crate) mod intake;
+pub(crate) mod prepare;
 mod report;
 
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 pub use prepare::{Options, PreparedRun, prepare};
 pub use report::{CameraReport, NodeReport, Report};
 
-use crate::dataflow::{Installation, NodeParts, run_workers};
+use crate::dataflow::{Command, Workers};
+use crate::reload::Editor;
 use context::Context;
+use intake::Intake;
 
 /// A run under way.
 pub struct Running {
-    context: Arc<Context>,
-    installation: Arc<Installation>,
-    workers: JoinHandle<Result<(), String>>,
-    cameras: Vec<JoinHandle<()>>,
+    editor: Editor,
 }
 
 impl PreparedRun {
@@ -38,61 +36,59 @@ impl PreparedRun {
             installation,
             cameras,
             workers,
+            registry,
+            network,
         } = self;
+        let installation = Arc::new(installation);
+        let mut workers = Workers::start(workers)?;
+        let gone = |_| std::io::Error::other("a worker of the dataflow could not be started");
         context.clock.begin();
-        let shared = installation.clone();
-        let run = move || run_workers(shared, workers);
-        let workers = std::thread::Builder::new().name("workers".into()).spawn(run)?;
-        let cameras = intake::start(cameras, &context).inspect_err(|_| context.stop.ask())?;
+        Intake::announce(&cameras);
+        if context.clock.is_offline() {
+            // No camera joins an offline run: each group may end with its last.
+            close_all(&installation.groups);
+        }
+        workers.ask(&Command::Install(installation.clone())).map_err(gone)?;
+        workers.ask(&Command::Begin).map_err(gone)?;
+        let intake = Intake::new(context.clone());
+        intake.start(cameras).inspect_err(|_| context.end())?;
         Ok(Running {
-            context,
-            installation,
-            workers,
-            cameras,
+            editor: Editor::new(context, intake, workers, installation, registry, network),
         })
     }
 }
 
+/// Lets the fragments of groups end with their cameras.
+fn close_all(groups: &[crate::dataflow::Group]) {
+    let inboxes = groups.iter().flat_map(|group| &group.inboxes);
+    inboxes.for_each(|inbox| inbox.close());
+}
+
 impl Running {
-    /// What the run's parts share: metrics, the ledger, names.
+    /// What the run's parts share: the version of the graph that is at work, the ledger, names.
     pub fn context(&self) -> &Arc<Context> {
-        &self.context
+        self.editor.context()
     }
 
-    /// Whether everything has been answered and every source has ended.
+    /// What edits the graph while it runs.
+    pub fn editor(&self) -> &Editor {
+        &self.editor
+    }
+
+    /// Whether every source has ended; what they sent may still be under way until [`Running::wait`].
     pub fn is_finished(&self) -> bool {
-        self.workers.is_finished()
+        self.editor.is_over()
     }
 
     /// Lets every source end; what was admitted is still answered and written.
     pub fn stop(&self) {
-        self.context.end();
+        self.context().end();
     }
 
     /// Waits for the end and closes everything.
     pub fn wait(self) -> Report {
-        let Running {
-            context,
-            installation,
-            workers,
-            cameras,
-        } = self;
-        let ended = workers
-            .join()
-            .unwrap_or_else(|_| Err("the workers' thread panicked".into()));
-        if let Err(cause) = ended {
-            context.fail(cause);
-        }
-        context.end();
-        for camera in cameras {
-            // A source's panics are caught; one that escaped has been answered by the ledger's count.
-            let _ = camera.join();
-        }
-        for node in &installation.nodes {
-            if let NodeParts::Sink(_, writer) = node {
-                writer.join();
-            }
-        }
+        let context = self.context().clone();
+        self.editor.finish();
         Report::of(&context)
     }
 }

@@ -4,7 +4,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::admission::CameraCounts;
-use crate::rows::CameraId;
 use crate::run::context::Context;
 
 /// The whole run.
@@ -51,17 +50,13 @@ pub struct NodeReport {
 impl Report {
     /// The state of a run, under way or ended.
     pub fn of(context: &Context) -> Self {
-        let cameras = context
-            .plan
-            .cameras
-            .iter()
-            .enumerate()
-            .map(|(index, camera)| CameraReport {
-                name: camera.name.clone(),
-                counts: context.ledger.counts(CameraId(index as u32)),
-            });
-        let nodes = context.plan.nodes.iter().enumerate().map(|(index, node)| {
-            let metrics = context.metrics.node(index);
+        let generation = context.generation();
+        let cameras = generation.cameras().map(|(id, camera)| CameraReport {
+            name: camera.name.clone(),
+            counts: context.ledger.counts(id),
+        });
+        let nodes = generation.plan.nodes.iter().enumerate().map(|(index, node)| {
+            let metrics = generation.node(index);
             NodeReport {
                 name: node.name.clone(),
                 answers: metrics.answers.load(Ordering::Relaxed),

@@ -14,7 +14,7 @@ mod params;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
@@ -37,10 +37,11 @@ const LANES: usize = 2;
 
 /// The operator: one model, shared by all cameras.
 pub struct Detect {
-    model: Mutex<Model>,
+    model: Arc<Mutex<Model>>,
     input: Input,
-    head: Box<dyn Head>,
-    classes: Vec<ClassId>,
+    head: Arc<dyn Head>,
+    names: Arc<[String]>,
+    classes: Arc<[ClassId]>,
     settings: PerCamera<Settings>,
     deadline: Duration,
 }
@@ -76,7 +77,7 @@ impl Offload for Detect {
         let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).map_err(about)?;
         let names = complete_names(names, head.as_ref()).map_err(about)?;
         let classes = names.iter().map(|name| setup.names.intern(name));
-        let classes = classes.collect::<Result<Vec<_>, _>>()?;
+        let classes = classes.collect::<Result<Arc<[_]>, _>>()?;
         let settings = params.try_map(|params| settings_of(params, &names))?;
         tracing::info!(
             node = setup.node.name,
@@ -87,13 +88,27 @@ impl Offload for Detect {
             "model ready"
         );
         Ok(Detect {
-            model: Mutex::new(model),
+            model: Arc::new(Mutex::new(model)),
             input,
-            head,
+            head: head.into(),
+            names: names.into(),
             classes,
             settings,
             deadline: base.deadline,
         })
+    }
+
+    fn revise(&self, params: PerCamera<DetectParams>, _: &NodeSetup<'_>) -> Result<Option<Self>> {
+        check_shared(&params)?;
+        Ok(Some(Detect {
+            model: self.model.clone(),
+            input: self.input.clone(),
+            head: self.head.clone(),
+            names: self.names.clone(),
+            classes: self.classes.clone(),
+            settings: params.try_map(|params| settings_of(params, &self.names))?,
+            deadline: params.base().deadline,
+        }))
     }
 
     fn policy(&self) -> BatchPolicy {

@@ -73,6 +73,7 @@ fn detect_with(model: &Path, labels: Option<&str>, params: PerCamera<DetectParam
         nodes: Vec::new(),
         fragments: Vec::new(),
         server: None,
+        numbers: Default::default(),
     };
     let node = NodePlan {
         name: "flow.detect".into(),
@@ -93,7 +94,7 @@ fn detect_with(model: &Path, labels: Option<&str>, params: PerCamera<DetectParam
         plan: &plan,
         node: &node,
         names: &names,
-        audience: &Arc::new(Audience::of(&plan)),
+        audience: &Arc::new(Audience::default()),
     };
     Detect::new(params, &setup).map(|detect| (detect, names))
 }

@@ -117,6 +117,7 @@ impl CameraEncoder {
             self.encoder = Some(H264::open(params, layout, usual)?);
         }
         let encoder = self.encoder.as_mut().expect("opened above");
+        encoder.set_bitrate(params.bitrate.0);
         if let Some(fps) = fps {
             encoder.set_rate(fps);
         }

@@ -143,6 +143,23 @@ impl H264 {
         self.converter.fits(layout)
     }
 
+    /// Holds another bit rate from the next picture on.
+    pub fn set_bitrate(&mut self, bitrate: u64) {
+        if bitrate == self.bitrate {
+            return;
+        }
+        let own = |rate: u64| i64::try_from(rate).unwrap_or(i64::MAX).max(1);
+        // What the encoder was told follows the rate of pictures too.
+        self.told = (self.told as f64 * bitrate as f64 / self.bitrate.max(1) as f64) as i64;
+        self.bitrate = bitrate;
+        // SAFETY: as in `set_rate`; the buffer is the other field that the wrapper compares before each picture.
+        unsafe {
+            let context = self.context.as_mut_ptr();
+            (*context).rc_max_rate = self.told.max(1);
+            (*context).rc_buffer_size = i32::try_from(own(bitrate)).unwrap_or(i32::MAX);
+        }
+    }
+
     /// Says how many pictures a second come, so that the bit rate holds; small changes are passed over.
     pub fn set_rate(&mut self, fps: f64) {
         let rate = (self.bitrate as f64 * self.nominal / fps.clamp(0.1, 1_000.0)) as i64;

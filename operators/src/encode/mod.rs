@@ -50,7 +50,7 @@ pub struct EncodeParams {
     #[param(default = "23", min = 0, max = 51)]
     pub crf: u32,
     /// The most bits a second, over about a second; quality gives way to it.
-    #[param(default = "2M", min = 10_000)]
+    #[param(live, default = "2M", min = 10_000)]
     pub bitrate: Bitrate,
     /// What processor time buys: the faster, the more bits for the same quality.
     #[param(default = "veryfast")]
@@ -108,14 +108,16 @@ pub enum Preset {
 /// The operator `encode`.
 pub struct Encode {
     params: PerCamera<EncodeParams>,
-    /// By camera.
-    demands: Vec<Demand>,
+    demands: HashMap<CameraId, Demand>,
+    /// Counts the versions of the node: lanes let go of cameras that a newer one no longer has.
+    version: u64,
 }
 
 /// What one thread keeps: the encoders of its cameras.
 #[derive(Default)]
 pub struct EncodeLane {
     cameras: HashMap<CameraId, CameraEncoder>,
+    version: u64,
 }
 
 /// What an encoder is first built for, to see whether it can be.
@@ -129,6 +131,19 @@ const TRIAL: PictureLayout = PictureLayout {
     range: Range::Limited,
 };
 
+fn check_shared(params: &PerCamera<EncodeParams>) -> Result<()> {
+    let shared = |params: &EncodeParams| (params.lanes, params.threads);
+    if params.all().all(|other| shared(other) == shared(params.base())) {
+        return Ok(());
+    }
+    Err(OperatorError::new("`lanes` and `threads` hold for all cameras")
+        .help("take them out of `for`, or give those cameras a flow of their own"))
+}
+
+fn demands(setup: &NodeSetup<'_>) -> HashMap<CameraId, Demand> {
+    setup.cameras().map(|camera| (camera, setup.demand(camera))).collect()
+}
+
 impl Offload for Encode {
     const KIND: &'static str = "encode";
     type Params = EncodeParams;
@@ -138,19 +153,24 @@ impl Offload for Encode {
     const LANE: LaneChoice = LaneChoice::ByCamera;
 
     fn new(params: PerCamera<EncodeParams>, setup: &NodeSetup<'_>) -> Result<Self> {
-        let shared = |params: &EncodeParams| (params.lanes, params.threads);
-        if params.all().any(|other| shared(other) != shared(params.base())) {
-            return Err(OperatorError::new("`lanes` and `threads` hold for all cameras")
-                .help("take them out of `for`, or give those cameras a flow of their own"));
-        }
+        check_shared(&params)?;
         for params in params.all() {
             H264::open(params, TRIAL, USUAL_FPS)?;
         }
-        let cameras = (0..setup.plan.cameras.len()).map(|camera| setup.demand(CameraId(camera as u32)));
         Ok(Encode {
-            demands: cameras.collect(),
+            demands: demands(setup),
             params,
+            version: 0,
         })
+    }
+
+    fn revise(&self, params: PerCamera<EncodeParams>, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        check_shared(&params)?;
+        Ok(Some(Encode {
+            demands: demands(setup),
+            params,
+            version: self.version + 1,
+        }))
     }
 
     fn policy(&self) -> BatchPolicy {
@@ -167,9 +187,13 @@ impl Offload for Encode {
     }
 
     fn process(&self, lane: &mut EncodeLane, jobs: &mut [Job<Frame, Packet>]) {
+        if lane.version < self.version {
+            lane.version = self.version;
+            lane.cameras.retain(|camera, _| self.demands.contains_key(camera));
+        }
         for job in jobs {
             let camera = job.at.camera;
-            let Some(demand) = self.demands.get(camera.0 as usize) else {
+            let Some(demand) = self.demands.get(&camera) else {
                 job.result = Some(Err("no such camera".into()));
                 continue;
             };

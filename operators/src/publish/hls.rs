@@ -4,16 +4,19 @@
 //! `stream.mp4`: one endless fragmented MP4 for a page that feeds it to a media source itself. Packets become CMAF
 //! ([`super::cmaf`]) on the worker that brings them, `hls_ring` keeps the newest, and requests only read.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use flowrun_dsl::params::{Bytes, Params, Template};
+use flowrun_dsl::plan::Origin;
 use flowrun_dsl::port::{PortRows, Role, RowKind};
+use flowrun_engine::audience::Audience;
 use flowrun_engine::batch::{Answer, Batch};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWants, SinkWriter};
 use flowrun_engine::rows::CameraId;
-use flowrun_engine::site::About;
+use flowrun_engine::site::{About, Resource};
 
 use super::cmaf::TIMESCALE;
 use super::hls_channel::Channel;
@@ -24,7 +27,7 @@ use super::hls_ring::Cut;
 /// Serves live video to browsers and players, by HLS with low latency and as one MP4 stream.
 ///
 /// Pictures are encoded while somebody watches: whoever asked within the last ten seconds.
-#[derive(Clone, Debug, Params)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct HlsParams {
     /// The path below which it is served, with {camera} for the camera's name.
     #[param(positional)]
@@ -45,8 +48,88 @@ pub struct HlsParams {
 
 /// The sink `hls`.
 pub struct Hls {
-    /// By camera; none where it does not see the camera.
-    channels: Vec<Option<Arc<Channel>>>,
+    params: HlsParams,
+    /// The node whose pictures it asks for.
+    reads: Vec<String>,
+    channels: HashMap<CameraId, Arc<Served>>,
+}
+
+/// The names of what a sink reads.
+fn reads(setup: &NodeSetup<'_>) -> Vec<String> {
+    let inputs = setup.node.inputs.iter();
+    let origins = inputs.filter_map(|input| match input.origin {
+        Origin::Node(origin) => setup.plan.nodes.get(origin),
+        _ => None,
+    });
+    origins.map(|node| node.name.clone()).collect()
+}
+
+/// A camera's channel on the site. It ends when no version of the sink has it any more.
+struct Served {
+    path: String,
+    channel: Arc<Channel>,
+    mounted: Arc<dyn Resource>,
+    audience: Arc<Audience>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.audience.site.unmount(&self.path, &self.mounted);
+        self.channel.end();
+    }
+}
+
+impl Hls {
+    /// With the channels that an earlier version has.
+    fn with(params: HlsParams, setup: &NodeSetup<'_>, known: &HashMap<CameraId, Arc<Served>>) -> Result<Self> {
+        let cut = Cut {
+            segment: ticks(params.segment),
+            part: ticks(params.part.min(params.segment)),
+            window: params.window,
+            memory: usize::try_from(params.memory.0).unwrap_or(usize::MAX),
+        };
+        if setup.node.cameras.len() > 1 && !params.path.0.contains("{camera}") {
+            let cause = format!(
+                "`{}` is one path for {} cameras",
+                params.path.0,
+                setup.node.cameras.len()
+            );
+            return Err(OperatorError::new(cause).help("write it with the camera's name: hls \"/live/{camera}\""));
+        }
+        let clock = request_clock();
+        let mut channels = HashMap::new();
+        for id in setup.cameras() {
+            let path = path_of(&params.path, &setup.names.camera(id))?;
+            if let Some(known) = known.get(&id).filter(|known| known.path == path) {
+                channels.insert(id, known.clone());
+                continue;
+            }
+            let channel = Arc::new(Channel::new(cut, setup.demands_on_inputs(id), clock.clone()));
+            let about = About {
+                node: Some(setup.node.name.clone()),
+                camera: Some(setup.names.camera(id).to_string()),
+                rows: Some(RowKind::Packet.name().to_owned()),
+                event: None,
+            };
+            let mounted: Arc<dyn Resource> = Arc::new(HlsResource {
+                channel: channel.clone(),
+                about,
+            });
+            setup.audience.site.mount(&path, mounted.clone())?;
+            let served = Served {
+                path,
+                channel,
+                mounted,
+                audience: setup.audience.clone(),
+            };
+            channels.insert(id, Arc::new(served));
+        }
+        Ok(Hls {
+            params,
+            reads: reads(setup),
+            channels,
+        })
+    }
 }
 
 fn ticks(span: Duration) -> u64 {
@@ -75,59 +158,30 @@ impl Sink for Hls {
     }
 
     fn new(params: HlsParams, setup: &NodeSetup<'_>) -> Result<Self> {
-        let cut = Cut {
-            segment: ticks(params.segment),
-            part: ticks(params.part.min(params.segment)),
-            window: params.window,
-            memory: usize::try_from(params.memory.0).unwrap_or(usize::MAX),
-        };
-        if setup.node.cameras.len() > 1 && !params.path.0.contains("{camera}") {
-            let cause = format!(
-                "`{}` is one path for {} cameras",
-                params.path.0,
-                setup.node.cameras.len()
-            );
-            return Err(OperatorError::new(cause).help("write it with the camera's name: hls \"/live/{camera}\""));
-        }
-        let clock = request_clock();
-        let mut channels = vec![None; setup.plan.cameras.len()];
-        for camera in &setup.node.cameras {
-            let id = CameraId(*camera as u32);
-            let channel = Arc::new(Channel::new(cut, setup.demands_on_inputs(id), clock.clone()));
-            let about = About {
-                node: Some(setup.node.name.clone()),
-                camera: Some(setup.names.camera(id).to_string()),
-                rows: Some(RowKind::Packet.name().to_owned()),
-                event: None,
-            };
-            let path = path_of(&params.path, &setup.names.camera(id))?;
-            setup.audience.site.mount(
-                &path,
-                Arc::new(HlsResource {
-                    channel: channel.clone(),
-                    about,
-                }),
-            )?;
-            channels[*camera] = Some(channel);
-        }
-        Ok(Hls { channels })
+        Hls::with(params, setup, &HashMap::new())
+    }
+
+    fn revise(&self, params: HlsParams, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let same = params == self.params && self.reads == reads(setup);
+        same.then(|| Hls::with(params, setup, &self.channels)).transpose()
     }
 
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(Ending(self.channels.iter().flatten().cloned().collect())))
+        let channels = self.channels.values().map(|served| Arc::downgrade(&served.channel));
+        Ok(Box::new(Ending(channels.collect())))
     }
 
     /// Nothing is written: what viewers read is cut here, on the worker to which the camera belongs.
     fn encode(&self, answer: &Answer, _: &mut Vec<u8>) -> Result<()> {
-        match (&answer.batch, self.channels.get(answer.at.camera.0 as usize)) {
-            (Batch::Packets(packets), Some(Some(channel))) => channel.push(packets),
+        match (&answer.batch, self.channels.get(&answer.at.camera)) {
+            (Batch::Packets(packets), Some(served)) => served.channel.push(packets),
             _ => Ok(()),
         }
     }
 }
 
 /// Tells viewers when the run is over, however it ended.
-struct Ending(Vec<Arc<Channel>>);
+struct Ending(Vec<Weak<Channel>>);
 
 impl SinkWriter for Ending {
     fn write(&mut self, _: &[u8]) -> std::io::Result<()> {
@@ -140,6 +194,9 @@ impl SinkWriter for Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.0.iter().for_each(|channel| channel.end());
+        self.0
+            .iter()
+            .filter_map(Weak::upgrade)
+            .for_each(|channel| channel.end());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use flowrun_dsl::params::{Bytes, Choice, Params, Template};
 use flowrun_dsl::port::{PortRows, Role, RowKind};
@@ -12,7 +12,7 @@ use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::names::Names;
 use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWriter};
 use flowrun_engine::rows::CameraId;
-use flowrun_engine::site::About;
+use flowrun_engine::site::{About, Resource};
 
 use crate::publish::events::{EventStream, Events, Kept};
 use crate::write::encode::{Location, RowEncoder};
@@ -53,6 +53,27 @@ pub struct Sse {
     /// Whose rows go to which path; what belongs to no camera's path goes to that of none.
     paths: BTreeMap<Option<CameraId>, (String, About)>,
     event: &'static str,
+    streams: Streams,
+    /// What keeps the streams of its own paths open.
+    own: Mutex<Vec<Arc<Stream>>>,
+}
+
+/// The streams that the writer finds, those of paths that have come with an edit of the graph included.
+type Streams = Arc<Mutex<BTreeMap<Option<CameraId>, Weak<Stream>>>>;
+
+/// The events of one path, which end when no version of the sink has it any more.
+struct Stream {
+    path: String,
+    events: Arc<Events>,
+    mounted: Arc<dyn Resource>,
+    audience: Arc<Audience>,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.audience.site.unmount(&self.path, &self.mounted);
+        self.events.end();
+    }
 }
 
 /// The event's name of a row.
@@ -83,7 +104,8 @@ fn paths(template: &str, event: &str, setup: &NodeSetup<'_>) -> Result<BTreeMap<
     let of_camera = setup.node.cameras.iter().map(|camera| {
         let name = &setup.plan.cameras[*camera].name;
         let path = template.replace("{camera}", name);
-        (Some(CameraId(*camera as u32)), (path, about(Some(name))))
+        let number = CameraId(setup.plan.camera_number(*camera));
+        (Some(number), (path, about(Some(name))))
     });
     Ok(of_camera.collect())
 }
@@ -124,22 +146,28 @@ impl Sink for Sse {
             audience: setup.audience.clone(),
             event,
             params,
+            streams: Streams::default(),
+            own: Mutex::default(),
         })
     }
 
-    fn open(&self) -> Result<Box<dyn SinkWriter>> {
-        let kept = Kept {
-            events: self.params.keep,
-            bytes: usize::try_from(self.params.keep_bytes.0).unwrap_or(usize::MAX),
-        };
-        let start = u64::try_from(self.audience.opened.0 / 1_000).unwrap_or(0);
-        let mut streams = BTreeMap::new();
-        for (camera, (path, about)) in &self.paths {
-            let events = Arc::new(Events::new(kept, start, about.clone()));
-            self.audience.site.mount(path, Arc::new(EventStream(events.clone())))?;
-            streams.insert(*camera, events);
+    fn revise(&self, params: SseParams, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let before = &self.params;
+        let same = params.path == before.path && params.group == before.group;
+        if !same || (params.keep, params.keep_bytes) != (before.keep, before.keep_bytes) {
+            return Ok(None);
         }
-        Ok(Box::new(Publisher { streams }))
+        let mut revised = Sse::new(params, setup)?;
+        revised.streams = self.streams.clone();
+        revised.mount()?;
+        Ok(Some(revised))
+    }
+
+    fn open(&self) -> Result<Box<dyn SinkWriter>> {
+        self.mount()?;
+        Ok(Box::new(Publisher {
+            streams: self.streams.clone(),
+        }))
     }
 
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
@@ -170,6 +198,37 @@ impl Sink for Sse {
 }
 
 impl Sse {
+    /// Puts its paths on the site; those that an earlier version has there stay.
+    fn mount(&self) -> Result<()> {
+        let kept = Kept {
+            events: self.params.keep,
+            bytes: usize::try_from(self.params.keep_bytes.0).unwrap_or(usize::MAX),
+        };
+        let start = u64::try_from(self.audience.opened.0 / 1_000).unwrap_or(0);
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.retain(|_, stream| stream.strong_count() > 0);
+        for (camera, (path, about)) in &self.paths {
+            let known = streams.get(camera).and_then(Weak::upgrade);
+            if let Some(stream) = known.filter(|stream| stream.path == *path) {
+                own.push(stream);
+                continue;
+            }
+            let events = Arc::new(Events::new(kept, start, about.clone()));
+            let mounted: Arc<dyn Resource> = Arc::new(EventStream(events.clone()));
+            self.audience.site.mount(path, mounted.clone())?;
+            let stream = Arc::new(Stream {
+                path: path.clone(),
+                events,
+                mounted,
+                audience: self.audience.clone(),
+            });
+            streams.insert(*camera, Arc::downgrade(&stream));
+            own.push(stream);
+        }
+        Ok(())
+    }
+
     /// A frame with the JSON of its rows, separated by commas.
     fn frame(&self, answer: &Answer, rows: &[u8], out: &mut Vec<u8>) {
         let at = &answer.at;
@@ -214,13 +273,20 @@ fn parcels(mut bytes: &[u8]) -> impl Iterator<Item = (CameraId, &[u8])> {
 
 /// Hands events to those who watch.
 struct Publisher {
-    streams: BTreeMap<Option<CameraId>, Arc<Events>>,
+    streams: Streams,
+}
+
+impl Publisher {
+    fn stream(&self, camera: Option<CameraId>) -> Option<Arc<Stream>> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.get(&camera)?.upgrade()
+    }
 }
 
 impl SinkWriter for Publisher {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(all) = self.streams.get(&None) {
-            all.push(parcels(bytes).map(|(_, event)| event));
+        if let Some(all) = self.stream(None) {
+            all.events.push(parcels(bytes).map(|(_, event)| event));
             return Ok(());
         }
         let mut by_camera: BTreeMap<CameraId, Vec<&[u8]>> = BTreeMap::new();
@@ -228,8 +294,8 @@ impl SinkWriter for Publisher {
             by_camera.entry(camera).or_default().push(event);
         }
         for (camera, events) in by_camera {
-            if let Some(stream) = self.streams.get(&Some(camera)) {
-                stream.push(events);
+            if let Some(stream) = self.stream(Some(camera)) {
+                stream.events.push(events);
             }
         }
         Ok(())
@@ -243,7 +309,10 @@ impl SinkWriter for Publisher {
 /// However a run ends, its streams do.
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.streams.values().for_each(|stream| stream.end());
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let open: Vec<Arc<Stream>> = streams.values().filter_map(Weak::upgrade).collect();
+        drop(streams);
+        open.iter().for_each(|stream| stream.events.end());
     }
 }
 

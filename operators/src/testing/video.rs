@@ -104,7 +104,7 @@ impl Encoding {
         let mut all = vec![("codec", Value::Text("h264".into()))];
         all.extend(given.iter().cloned());
         let params: EncodeParams = params(&all);
-        let audience = Arc::new(Audience::of(&plan));
+        let audience = Arc::new(Audience::default());
         let setup = NodeSetup {
             plan: &plan,
             node: &plan.nodes[0],

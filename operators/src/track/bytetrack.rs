@@ -137,6 +137,12 @@ fn associate(pool: &[Followed], members: Vec<usize>, candidates: &[Candidate], f
 }
 
 impl ByteTrack {
+    /// Ends all tracks: what comes next begins others, with numbers of their own.
+    pub fn end_all(&mut self) {
+        self.tracked.clear();
+        self.lost.clear();
+    }
+
     /// Goes on by one frame and tells the confirmed tracks seen in it, by id; boxes are the filter's.
     pub fn step<'a>(
         &'a mut self,

@@ -51,6 +51,18 @@ pub struct TrackParams {
     /// Whether the first match prefers detections with a high score.
     #[param(live, default = "true")]
     pub fuse_score: bool,
+    /// What becomes of tracks when an edit of the running graph puts another model before them.
+    #[param(live, default = "bridge")]
+    pub on_model_change: OnModelChange,
+}
+
+/// What becomes of tracks when their detections come from another model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum OnModelChange {
+    /// They go on: what the new model finds where they are expected continues them.
+    Bridge,
+    /// They end: what the new model finds begins tracks of its own, with numbers of its own.
+    End,
 }
 
 /// Follows the objects of one camera.
@@ -104,5 +116,11 @@ impl Operator for TrackObjects {
     fn restore(&mut self, before: TrackState) {
         let TrackState::V1 { tracks } = before;
         self.tracks = tracks;
+    }
+
+    fn renew(&mut self) {
+        if self.params.on_model_change == OnModelChange::End {
+            self.tracks.end_all();
+        }
     }
 }

@@ -26,6 +26,7 @@ fn defaults() -> TrackParams {
         track_buffer: 30,
         match_thresh: 0.8,
         fuse_score: true,
+        on_model_change: super::OnModelChange::Bridge,
     }
 }
 

@@ -52,6 +52,14 @@ impl Sink for Jsonl {
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
         self.rows.encode(answer, Location::Told, out)
     }
+
+    fn revise(&self, params: JsonlParams, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let same = setup.path(&params.path) == self.path;
+        Ok(same.then(|| Jsonl {
+            path: self.path.clone(),
+            rows: RowEncoder::of(setup),
+        }))
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod recorder;
 #[cfg(test)]
 mod tests;
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWriter};
 use flowrun_engine::rows::CameraId;
 
+use crate::write::durable::DurableFile;
 use files::Files;
 use recorder::{PathOf, Recorder};
 
@@ -27,7 +29,7 @@ use recorder::{PathOf, Recorder};
 ///
 /// Until a file is complete it is called PATH.partial, and plays as far as it goes. A camera whose pictures change in
 /// size goes on in PATH.2.mp4. A camera without pictures leaves no file.
-#[derive(Clone, Debug, Params)]
+#[derive(Clone, Debug, PartialEq, Params)]
 pub struct Mp4Params {
     /// The file, with {camera} for the camera's name and {time} for the time of its first picture in UTC. Folders above it
     /// are made.
@@ -38,12 +40,51 @@ pub struct Mp4Params {
     pub segment: Option<Duration>,
 }
 
-/// The recorders of all cameras; none where the sink does not see one.
-type Recorders = Arc<[Option<Mutex<Recorder>>]>;
+/// The recorders of all cameras, those included that an edit of the graph took away: their files are completed with the
+/// others.
+type Recorders = Arc<Mutex<BTreeMap<CameraId, (String, Arc<Mutex<Recorder>>)>>>;
 
 /// The sink `mp4`.
 pub struct Mp4 {
+    params: Mp4Params,
     recorders: Recorders,
+    own: HashMap<CameraId, Arc<Mutex<Recorder>>>,
+}
+
+impl Mp4 {
+    /// With the recorders that an earlier version has.
+    fn with(params: Mp4Params, setup: &NodeSetup<'_>, recorders: &Recorders) -> Result<Self> {
+        let written = params.path.to_string_lossy();
+        let mut known = recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = HashMap::new();
+        for camera in setup.cameras() {
+            let name = setup.names.camera(camera).to_string();
+            if let Some((_, recorder)) = known.get(&camera).filter(|(before, _)| *before == name) {
+                own.insert(camera, recorder.clone());
+                continue;
+            }
+            if !written.contains("{time}") && known.values().any(|(before, _)| *before == name) {
+                let cause = format!("`{name}` was recorded before in this run, and its file would be written over");
+                return Err(refuse(
+                    cause,
+                    "put {time} into the path, or give the camera another name",
+                ));
+            }
+            let path = PathOf::new(setup.plan.root.join(written.replace("{camera}", &name)));
+            if let Some(folder) = path.folder() {
+                DurableFile::try_folder(folder)?;
+            }
+            let recorder = Arc::new(Mutex::new(Recorder::new(path, params.segment)));
+            known.insert(camera, (name, recorder.clone()));
+            own.insert(camera, recorder);
+        }
+        drop(known);
+        Ok(Mp4 {
+            recorders: recorders.clone(),
+            params,
+            own,
+        })
+    }
 }
 
 fn refuse(cause: String, remedy: &str) -> OperatorError {
@@ -83,16 +124,12 @@ impl Sink for Mp4 {
             let cause = format!("`{written}` is one name for many files");
             return Err(refuse(cause, "write it with the time: mp4 \"out/{camera}-{time}.mp4\""));
         }
-        let recorder = |camera: usize| {
-            setup.node.cameras.contains(&camera).then(|| {
-                let name = setup.names.camera(CameraId(camera as u32));
-                let path = setup.plan.root.join(written.replace("{camera}", &name));
-                Mutex::new(Recorder::new(PathOf::new(path), params.segment))
-            })
-        };
-        Ok(Mp4 {
-            recorders: (0..setup.plan.cameras.len()).map(recorder).collect(),
-        })
+        Mp4::with(params, setup, &Recorders::default())
+    }
+
+    fn revise(&self, params: Mp4Params, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
+        let same = params == self.params;
+        same.then(|| Mp4::with(params, setup, &self.recorders)).transpose()
     }
 
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
@@ -103,7 +140,7 @@ impl Sink for Mp4 {
         let (camera, Batch::Packets(packets)) = (answer.at.camera, &answer.batch) else {
             return Ok(());
         };
-        let Some(Some(recorder)) = self.recorders.get(camera.0 as usize) else {
+        let Some(recorder) = self.own.get(&camera) else {
             return Ok(());
         };
         let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);

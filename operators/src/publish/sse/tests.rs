@@ -34,7 +34,7 @@ fn place(path: &str, group: &str, origin: Origin) -> Place {
     let plan = plan();
     let names = Arc::new(Names::of(&plan));
     names.intern("car").unwrap();
-    let audience = Arc::new(Audience::of(&plan));
+    let audience = Arc::new(Audience::default());
     let input = InputPlan {
         port: "rows".into(),
         origin,
@@ -71,6 +71,7 @@ fn answer(camera: u32, tracks: usize) -> Answer {
             size: Size { width: 64, height: 48 },
         },
         batch: Batch::Tracks(vec![track; tracks].into()),
+        number: 0,
         admitted_us: 0,
         failed: false,
     }

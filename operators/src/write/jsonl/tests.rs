@@ -66,7 +66,7 @@ fn sink(plan: &Plan, names: &Arc<Names>, path: &str, origin: Origin) -> Jsonl {
         plan,
         node: &node,
         names,
-        audience: &Arc::new(Audience::of(plan)),
+        audience: &Arc::new(Audience::default()),
     };
     Jsonl::new(params(&[("path", Value::Text(path.into()))]), &setup).unwrap()
 }
@@ -80,6 +80,7 @@ fn answer(batch: Batch) -> Answer {
             ..At::default()
         },
         batch,
+        number: 0,
         admitted_us: 0,
         failed: false,
     }

@@ -52,20 +52,14 @@ impl Files {
     /// As [`DurableFile::create`].
     pub fn open(recorders: Recorders) -> Result<Self> {
         let mut open = BTreeMap::new();
-        for (camera, recorder) in recorders.iter().enumerate() {
-            let Some(recorder) = recorder else { continue };
+        let known = recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        for (camera, (_, recorder)) in known.iter() {
             let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
-            match recorder.path().fixed() {
-                Some(path) => {
-                    open.insert(CameraId(camera as u32), create(path)?);
-                }
-                None => {
-                    if let Some(folder) = recorder.path().folder() {
-                        DurableFile::try_folder(folder)?;
-                    }
-                }
+            if let Some(path) = recorder.path().fixed() {
+                open.insert(*camera, create(path)?);
             }
         }
+        drop(known);
         Ok(Files { recorders, open })
     }
 
@@ -102,12 +96,11 @@ impl SinkWriter for Files {
     }
 
     fn finish(mut self: Box<Self>) -> io::Result<()> {
-        let recorders = self.recorders.clone();
-        for (camera, recorder) in recorders.iter().enumerate() {
-            let Some(recorder) = recorder else { continue };
+        let recorders = std::mem::take(&mut *self.recorders.lock().unwrap_or_else(PoisonError::into_inner));
+        for (camera, (_, recorder)) in recorders {
             let mut orders = Vec::new();
             let mut recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
-            let finished = recorder.finish(CameraId(camera as u32), &mut orders);
+            let finished = recorder.finish(camera, &mut orders);
             finished.map_err(|error| io::Error::other(error.cause))?;
             self.obey(&orders)?;
         }

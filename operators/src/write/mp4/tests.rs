@@ -29,7 +29,7 @@ fn sink(folder: &Path, path: &str, segment: Option<Duration>, cameras: &[usize])
     }
     plan.nodes.push(node("mp4", Role::Write, Vec::new()));
     plan.nodes[0].cameras = cameras.to_vec();
-    let audience = Arc::new(Audience::of(&plan));
+    let audience = Arc::new(Audience::default());
     let setup = NodeSetup {
         plan: &plan,
         node: &plan.nodes[0],
@@ -55,6 +55,7 @@ impl Recording {
                     ..At::default()
                 },
                 batch: Batch::Packets(Rows::from(vec![packet.clone()])),
+                number: 0,
                 admitted_us: 0,
                 failed: false,
             };

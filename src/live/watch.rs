@@ -1,0 +1,115 @@
+//! Saving the graph's file is an edit.
+//!
+//! Editors write in many ways: in place, by truncating first, by renaming another file over it, with the file gone for a
+//! moment. An edit is a text that is whole and has stayed the same for two looks; a file that is away or empty is none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use flowrun_engine::reload::Cause;
+
+use super::{Applied, By, EditError, Live, answer};
+
+/// How often files are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What a watcher tells: an edit that was made, or why one was not.
+pub type Tell = Box<dyn Fn(Result<String, &EditError>) + Send>;
+
+/// Watches a graph's files on a thread of its own.
+pub struct Watcher {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A file as it looks from outside.
+type Look = Vec<Option<(SystemTime, u64)>>;
+
+fn look(files: &[PathBuf]) -> Look {
+    let files = files.iter().map(|file| {
+        let about = std::fs::metadata(file).ok()?;
+        Some((about.modified().ok()?, about.len()))
+    });
+    files.collect()
+}
+
+impl Watcher {
+    /// Begins. With `files`, saved files are edits; edits that are taken back are told in any case.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(live: Arc<Live>, files: bool, tell: Tell) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name("watch".into())
+            .spawn(move || watch(&live, files, &tell, &stopped))?;
+        Ok(Watcher {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn watch(live: &Live, files: bool, tell: &Tell, stop: &AtomicBool) {
+    let mut seen = look(&live.files());
+    let mut applied = std::fs::read(&live.path).unwrap_or_default();
+    let mut before: Option<Look> = None;
+    let mut told = 0;
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK_EVERY);
+        for receipt in live.editor().receipts(told) {
+            told = receipt.version;
+            if let Cause::Automatic(_) = receipt.cause {
+                live.taken_back(&receipt);
+                tell(Ok(answer::line(&receipt)));
+            }
+        }
+        if !files {
+            continue;
+        }
+        let now = look(&live.files());
+        if now == seen {
+            before = None;
+            continue;
+        }
+        // It may still be being written.
+        if before.as_ref() != Some(&now) {
+            before = Some(now);
+            continue;
+        }
+        let Ok(text) = std::fs::read(&live.path) else { continue };
+        if text.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        before = None;
+        seen = now;
+        let only_touched = text == applied && seen.len() == 1;
+        if only_touched {
+            continue;
+        }
+        applied.clone_from(&text);
+        match live.apply(text, None, By::File) {
+            Ok(Applied::Made(receipt)) => {
+                told = told.max(receipt.version);
+                tell(Ok(answer::line(&receipt)));
+            }
+            Ok(Applied::Unchanged) => tell(Ok("the text changed, and nothing that runs".into())),
+            Err(error) => tell(Err(&error)),
+        }
+        // An edit may include other files.
+        seen = look(&live.files());
+    }
+}
