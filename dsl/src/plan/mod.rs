@@ -19,6 +19,7 @@ pub(crate) mod lower;
 mod place;
 mod points;
 mod query;
+mod reach;
 mod references;
 mod targets;
 
@@ -34,6 +35,7 @@ use crate::port::{Role, RowKind};
 pub use diff::{Action, PartChange, PartKind, PlanDiff, diff, explain_diff};
 pub use drawing::draw;
 pub use explain::explain;
+pub use reach::{Reach, Touch, Touched, Within};
 
 /// The version of the JSON form.
 pub const PLAN_VERSION: u32 = 1;
