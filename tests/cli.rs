@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -144,6 +145,33 @@ fn findings_and_plans_are_json_for_programs() {
     let text = on_file(&["plan"], &good);
     assert_eq!(text.code, Some(0));
     tells(&text.out, &["all.tracks", "write.jsonl", "north"]);
+}
+
+#[test]
+fn what_an_edit_would_change_is_said_before_it_is_made() {
+    let folder = Folder::new();
+    let old = folder.write("graph.kdl", finite(1));
+    let new = folder.write(
+        "new.kdl",
+        finite(1).replace("tracks.jsonl", "rows.jsonl").replace("north", "south"),
+    );
+    let between = |new: &Path, format: &str| on_file(&["plan", "--format", format, "--diff", new.to_str().unwrap()], &old);
+    let text = between(&new, "text");
+    assert_eq!(text.code, Some(0), "{}", text.err);
+    tells(
+        &text.out,
+        &["added    camera  south", "removed  camera  north", "out/tracks.jsonl is finished"],
+    );
+    let changes: Value = serde_json::from_str(&between(&new, "json").out).unwrap();
+    let sink = |change: &&Value| change["node"] == "write.jsonl";
+    let sink = changes["changes"].as_array().unwrap().iter().find(sink).unwrap();
+    assert_eq!(sink["action"], "rebuilt");
+    assert!(sink["why"].as_str().unwrap().contains("`path`"), "{sink}");
+    tells(&between(&old, "text").out, &["nothing changes"]);
+    let wrong = folder.write("wrong.kdl", "flwo f");
+    let said = between(&wrong, "text");
+    assert_eq!(said.code, Some(2));
+    tells(&said.err, &["wrong.kdl"]);
 }
 
 #[test]

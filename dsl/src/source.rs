@@ -176,6 +176,11 @@ impl SourceFile {
         &self.parts[0].name
     }
 
+    /// How messages call the included files; one that is included twice is named twice.
+    pub fn included_names(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().skip(1).map(|part| part.name.as_str())
+    }
+
     /// All of it, included files behind.
     pub fn text(&self) -> &str {
         &self.text

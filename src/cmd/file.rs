@@ -1,6 +1,6 @@
 //! The graph file that a command is given, and the folders that it may use.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flowrun_dsl::system::Confined;
@@ -21,12 +21,17 @@ pub struct GraphFile {
 impl GraphFile {
     /// Reads and compiles it.
     pub fn compile(&self, registry: &Registry) -> Result<(SourceFile, Compiled), GraphError> {
-        let folders = std::iter::once(folder_of(&self.graph)).chain(self.roots.iter().map(PathBuf::as_path));
+        self.compile_other(&self.graph, registry)
+    }
+
+    /// Reads and compiles another file, which may use its own folder and the same further ones.
+    pub fn compile_other(&self, graph: &Path, registry: &Registry) -> Result<(SourceFile, Compiled), GraphError> {
+        let folders = std::iter::once(folder_of(graph)).chain(self.roots.iter().map(PathBuf::as_path));
         let mut confined = Vec::new();
         for folder in folders {
             let there = folder.canonicalize();
             confined.push(there.map_err(|error| GraphError::Unreadable(format!("{}: {error}", folder.display())))?);
         }
-        compile_file_with(&self.graph, &Confined::to(confined), registry)
+        compile_file_with(graph, &Confined::to(confined), registry)
     }
 }

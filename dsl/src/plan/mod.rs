@@ -20,6 +20,7 @@ mod numbers;
 mod place;
 mod points;
 mod query;
+mod reach;
 mod references;
 mod targets;
 
@@ -36,6 +37,7 @@ pub use diff::{Action, PartChange, PartKind, PlanDiff, diff, explain_diff};
 pub use drawing::draw;
 pub use explain::explain;
 pub use numbers::Numbers;
+pub use reach::{Reach, Touch, Touched, Within};
 
 /// The version of the JSON form.
 pub const PLAN_VERSION: u32 = 1;

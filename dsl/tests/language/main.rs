@@ -11,6 +11,7 @@ mod expressions;
 mod includes;
 mod plans;
 mod properties;
+mod reaches;
 mod suite;
 
 use std::path::Path;
