@@ -17,6 +17,7 @@ pub use flowrun_operators as operators;
 
 pub mod cmd;
 mod graph;
+pub mod live;
 pub mod serve;
 
 pub use cmd::main;

@@ -10,11 +10,13 @@ use flowrun_dsl::diagnostic::code;
 use flowrun_dsl::graph::server::Listen;
 use flowrun_dsl::{Compiled, Diagnostic, Diagnostics, SourceFile};
 use flowrun_engine::registry::Registry;
+use flowrun_engine::reload::Probation;
 use flowrun_engine::run::{Options, Report};
 
 use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, present, refuse};
 use crate::graph::{GraphError, prepare_compiled};
+use crate::live::{EditError, Found, History, Live, Rules, Watcher};
 use crate::serve::{GraphText, Server, Settings};
 
 /// How often the status line is written anew in a terminal, and a plain line elsewhere.
@@ -35,6 +37,15 @@ pub struct Run {
     /// next that is free
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<Listen>,
+    /// Take a saved graph file as an edit of what runs
+    #[arg(long)]
+    watch: bool,
+    /// Let edits that come over the server name paths and variables that the graph at work does not
+    #[arg(long)]
+    allow_paths: bool,
+    /// How long an edit is watched, and taken back where it fails or is slow; 0s trusts every edit
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = flowrun_dsl::value::parse_duration)]
+    probation: Duration,
     /// Write no status while running and no summary at the end
     #[arg(long)]
     quiet: bool,
@@ -58,7 +69,8 @@ impl Run {
     }
 
     fn run(&self, registry: &Registry, signals: &Signals) -> Result<Report, GraphError> {
-        let (source, compiled) = self.graph.compile(registry)?;
+        let history = History::of(self.graph.path());
+        let (source, compiled) = self.begin(registry, &history)?;
         let mut warnings = Diagnostics::default();
         // What `--listen` mends is not worth a word.
         let served = |warning: &&Diagnostic| self.listen.is_some() && warning.code == code::NO_SERVER;
@@ -69,6 +81,7 @@ impl Run {
         let options = Options {
             workers: usize::from(self.workers),
         };
+        let text = source.clone();
         let prepared = prepare_compiled(&source, compiled, registry, &options)?;
         if let Some(server) = &server {
             server.attach(prepared.context());
@@ -76,6 +89,26 @@ impl Run {
         let running = prepared
             .start()
             .map_err(|error| GraphError::Failed(format!("cannot start: {error}")))?;
+        let live = Live::new(
+            self.graph.path(),
+            text,
+            registry,
+            running.editor().clone(),
+            Rules {
+                system: self.graph.system()?,
+                allow_paths: self.allow_paths,
+                probation: (!self.probation.is_zero()).then(|| Probation {
+                    time: self.probation,
+                    ..Probation::default()
+                }),
+            },
+            history,
+        );
+        if let Some(server) = &server {
+            server.edit(&live);
+        }
+        let watcher = Watcher::start(live, self.watch, Box::new(tell_edit))
+            .map_err(|error| GraphError::Failed(format!("cannot watch the graph: {error}")))?;
         let (began, mut status) = (Instant::now(), Status::new(self.quiet));
         let mut stopping = false;
         while !running.is_finished() {
@@ -88,11 +121,41 @@ impl Run {
             status.show(|| Report::of(running.context()));
         }
         status.clear();
+        drop(watcher);
         let report = running.wait();
         if let Some(server) = server {
             server.close();
         }
         Ok(report)
+    }
+
+    /// The graph to begin with: what the file says; or what was applied last, where that was not the file's text or the
+    /// file no longer runs.
+    fn begin(&self, registry: &Registry, history: &History) -> Result<(SourceFile, Compiled), GraphError> {
+        let path = self.graph.path();
+        let found = history.find(path).filter(|_| self.watch);
+        let last = |found: &Found| {
+            let compiled = self.graph.compile_text(found.text.clone().into_bytes(), registry);
+            compiled.inspect(|_| eprintln!("going on with the graph that was applied last (edit {})", found.number))
+        };
+        match found {
+            Some(found) if found.differs && !found.file_changed => last(&found),
+            Some(found) => match self.graph.compile(registry) {
+                Ok(compiled) => {
+                    let words = match found.file_changed {
+                        true => "beginning with the file as it is now; it has changed since edit",
+                        false => "beginning with the file, as of edit",
+                    };
+                    eprintln!("{words} {}", found.number);
+                    Ok(compiled)
+                }
+                Err(error) => {
+                    refuse(&error, Format::Text);
+                    last(&found)
+                }
+            },
+            None => self.graph.compile(registry),
+        }
     }
 
     /// Starts the server that the graph or the command line asks for, and says where it is.
@@ -115,6 +178,18 @@ impl Run {
             eprintln!("listening on {}", server.url());
         }
         Ok(server)
+    }
+}
+
+/// Says what became of an edit.
+fn tell_edit(outcome: Result<String, &EditError>) {
+    match outcome {
+        Ok(line) => eprintln!("{line}"),
+        Err(EditError::Graph(error)) => {
+            refuse(error, Format::Text);
+            eprintln!("the edit was not made: what ran before runs on");
+        }
+        Err(error) => eprintln!("error: {error}\nthe edit was not made: what ran before runs on"),
     }
 }
 

@@ -32,7 +32,6 @@ impl From<&EditError> for Refusal {
         let (status, document) = match error {
             EditError::Graph(graph) => {
                 let found = diagnostics_of(graph).map(|(source, diagnostics)| diagnostics.to_json(source));
-                let found: Value = found.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
                 (422, json!({ "error": text, "remedy": null, "findings": found }))
             }
             EditError::Beyond(names) => {

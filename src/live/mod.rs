@@ -48,6 +48,8 @@ pub struct Live {
     rules: Rules,
     history: History,
     current: Mutex<Current>,
+    /// The last edit, where it was not made: as it was answered.
+    refused: Mutex<Option<serde_json::Value>>,
 }
 
 /// The text that is at work.
@@ -120,7 +122,13 @@ impl Live {
                 text,
                 before: None,
             }),
+            refused: Mutex::default(),
         })
+    }
+
+    /// The last edit, where it was not made: what was wrong with it.
+    pub fn refused(&self) -> Option<serde_json::Value> {
+        self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -167,6 +175,13 @@ impl Live {
     /// # Errors
     /// Why that was not done; then what ran before runs on.
     pub fn apply(&self, bytes: Vec<u8>, expected: Option<&str>, by: By) -> Result<Applied, EditError> {
+        let applied = self.try_apply(bytes, expected, by);
+        let refused = applied.as_ref().err().map(|error| Refusal::from(error).document);
+        *self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = refused;
+        applied
+    }
+
+    fn try_apply(&self, bytes: Vec<u8>, expected: Option<&str>, by: By) -> Result<Applied, EditError> {
         let (source, compiled) = self.compile(bytes)?;
         let running = {
             let current = self.current();

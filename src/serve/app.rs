@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::json;
 use tower::ServiceExt;
 
+use crate::live::Live;
 use crate::serve::access::{Access, Denied, Entry};
 use crate::serve::graph::Graph;
 use crate::serve::listen::Connections;
@@ -26,10 +27,10 @@ use crate::serve::metrics::{self, Own};
 use crate::serve::rates::{self, Now, Rates};
 use crate::serve::settings::{GraphText, Limits, Settings, Token};
 use crate::serve::status::{self, Status};
-use crate::serve::{openapi, page, socket};
+use crate::serve::{edits, openapi, page, socket};
 
 /// Everything the server itself answers, as the OpenAPI document has it. What a graph publishes comes beside these.
-pub const ROUTES: [(&str, &str); 10] = [
+pub const ROUTES: [(&str, &str); 16] = [
     ("get", "/"),
     ("get", "/assets/{name}"),
     ("get", "/healthz"),
@@ -37,6 +38,12 @@ pub const ROUTES: [(&str, &str); 10] = [
     ("get", "/metrics"),
     ("get", "/api/status"),
     ("get", "/api/graph"),
+    ("put", "/api/graph"),
+    ("get", "/api/graph.kdl"),
+    ("post", "/api/graph/diff"),
+    ("get", "/api/reloads"),
+    ("get", "/api/reloads/events"),
+    ("post", "/api/rollback"),
     ("get", "/api/graph.svg"),
     ("post", "/api/stop"),
     ("get", "/openapi.json"),
@@ -62,6 +69,7 @@ const NAMED: usize = 20;
 struct Known {
     graph: GraphText,
     run: OnceLock<Arc<Context>>,
+    live: OnceLock<Arc<Live>>,
     rates: Rates,
     refused: AtomicU64,
     /// Whether somebody asked for the run's end, even before there was one.
@@ -84,6 +92,11 @@ impl Known {
         self.run.get().map(|context| &**context)
     }
 
+    /// The graph that is at work.
+    fn text(&self) -> GraphText {
+        self.live.get().map_or_else(|| self.graph.clone(), |live| live.text())
+    }
+
     fn begun(&self) -> Option<&Context> {
         self.run().filter(|context| context.clock.has_begun())
     }
@@ -102,6 +115,7 @@ impl App {
         let known = Arc::new(Known {
             graph: settings.graph,
             run: OnceLock::new(),
+            live: OnceLock::new(),
             rates: Rates::default(),
             refused: AtomicU64::new(0),
             stop: AtomicBool::new(false),
@@ -123,6 +137,11 @@ impl App {
         if let (true, Some(context)) = (self.known.stop.load(Ordering::SeqCst), self.known.run()) {
             context.end();
         }
+    }
+
+    /// Lets this graph be edited from now on.
+    pub fn edit(&self, live: Arc<Live>) {
+        let _ = self.known.live.set(live);
     }
 
     /// The address to open in a browser.
@@ -197,17 +216,21 @@ impl App {
         if parts.uri.path().split('/').any(odd) {
             return refusal(StatusCode::NOT_FOUND, "there is nothing at this path", None);
         }
-        // Nothing here reads a body, but what was announced has to be taken from the connection or be cut off.
-        let body = tokio::time::timeout(self.limits.body, axum::body::to_bytes(body, self.limits.body_bytes)).await;
-        match body {
-            Ok(Ok(_)) => {}
+        // Only edits read a body, but what was announced has to be taken from the connection or be cut off.
+        let most = match edits::takes_graph(&parts) {
+            true => flowrun_dsl::source::MAX_BYTES,
+            false => self.limits.body_bytes,
+        };
+        let body = tokio::time::timeout(self.limits.body, axum::body::to_bytes(body, most)).await;
+        let body = match body {
+            Ok(Ok(body)) => Body::from(body),
             Ok(Err(_)) => return last(refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None)),
             Err(_) => return last(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long", None)),
-        }
+        };
         match self
             .router
             .clone()
-            .oneshot(Request::from_parts(parts, Body::empty()))
+            .oneshot(Request::from_parts(parts, body))
             .await
         {
             Ok(response) => response,
@@ -227,12 +250,12 @@ impl App {
 }
 
 /// What somebody gets who does not get what was asked for.
-fn refusal(status: StatusCode, cause: &str, remedy: Option<&str>) -> Response<Body> {
+pub(super) fn refusal(status: StatusCode, cause: &str, remedy: Option<&str>) -> Response<Body> {
     json(status, &json!({ "error": cause, "remedy": remedy }))
 }
 
 /// A document.
-fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
+pub(super) fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
     let text = serde_json::to_vec(document).expect("documents have text keys only and no failing values");
     let headers = [(header::CONTENT_TYPE, "application/json")];
     (status, headers, text).into_response()
@@ -262,7 +285,12 @@ fn router(known: Arc<Known>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/status", get(status))
-        .route("/api/graph", get(graph))
+        .route("/api/graph", get(graph).put(put_graph))
+        .route("/api/graph.kdl", get(written))
+        .route("/api/graph/diff", post(diff))
+        .route("/api/reloads", get(reloads))
+        .route("/api/reloads/events", get(reload_events))
+        .route("/api/rollback", post(rollback))
         .route("/api/graph.svg", get(drawing))
         .route("/api/stop", post(stop))
         .route("/openapi.json", get(document))
@@ -310,7 +338,7 @@ async fn metrics(State(known): State<Arc<Known>>) -> impl IntoResponse {
         connections: known.connections.count(),
         refused: known.refused.load(Ordering::Relaxed),
     };
-    let text = metrics::text(known.run(), &known.graph, &own);
+    let text = metrics::text(known.run(), &known.text(), &own);
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         text,
@@ -318,14 +346,15 @@ async fn metrics(State(known): State<Arc<Known>>) -> impl IntoResponse {
 }
 
 async fn status(State(known): State<Arc<Known>>) -> Response<Body> {
-    json(StatusCode::OK, &Status::of(known.run(), &known.now(), &known.graph))
+    json(StatusCode::OK, &Status::of(known.run(), &known.now(), &known.text()))
 }
 
 async fn graph(State(known): State<Arc<Known>>) -> Response<Body> {
-    let document = Graph::of(known.run(), &known.now(), &known.graph);
+    let text = known.text();
+    let document = Graph::of(known.run(), &known.now(), &text);
     // The tag names the text that runs; the figures in the answer are of the moment.
     let mut response = json(StatusCode::OK, &document);
-    if let Ok(tag) = format!("\"{}\"", known.graph.hash).parse() {
+    if let Ok(tag) = format!("\"{}\"", text.hash).parse() {
         response.headers_mut().insert(header::ETAG, tag);
     }
     response
@@ -343,6 +372,30 @@ async fn drawing(State(known): State<Arc<Known>>) -> Response<Body> {
 
 async fn document(State(known): State<Arc<Known>>) -> Response<Body> {
     json(StatusCode::OK, &openapi::document(known.run()))
+}
+
+async fn put_graph(State(known): State<Arc<Known>>, headers: HeaderMap, body: axum::body::Bytes) -> Response<Body> {
+    edits::put(known.live.get().cloned(), &headers, body).await
+}
+
+async fn diff(State(known): State<Arc<Known>>, body: axum::body::Bytes) -> Response<Body> {
+    edits::diff(known.live.get().cloned(), body).await
+}
+
+async fn written(State(known): State<Arc<Known>>) -> Response<Body> {
+    edits::written(known.live.get())
+}
+
+async fn reloads(State(known): State<Arc<Known>>) -> Response<Body> {
+    edits::reloads(known.live.get())
+}
+
+async fn reload_events(State(known): State<Arc<Known>>, headers: HeaderMap) -> Response<Body> {
+    edits::events(known.live.get(), &headers)
+}
+
+async fn rollback(State(known): State<Arc<Known>>) -> Response<Body> {
+    edits::rollback(known.live.get().cloned()).await
 }
 
 async fn stop(State(known): State<Arc<Known>>) -> Response<Body> {

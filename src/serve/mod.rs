@@ -9,6 +9,7 @@
 
 pub mod access;
 mod app;
+mod edits;
 mod graph;
 mod listen;
 mod metrics;
@@ -28,6 +29,8 @@ use std::time::Duration;
 use flowrun_engine::run::context::Context;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+
+use crate::live::Live;
 
 pub use app::{App, ROUTES};
 pub use settings::{GraphText, Limits, ServeError, Settings, Token};
@@ -89,6 +92,11 @@ impl Server {
     /// Serves this run from now on. The first one stays.
     pub fn attach(&self, context: &Arc<Context>) {
         self.app.attach(context.clone());
+    }
+
+    /// Lets this graph be edited by those who show the token.
+    pub fn edit(&self, live: &Arc<Live>) {
+        self.app.edit(live.clone());
     }
 
     /// Takes no more connections, lets answers under way come to their end for a while, and closes.
