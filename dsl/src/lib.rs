@@ -12,6 +12,7 @@ extern crate self as flowrun_dsl;
 pub mod diagnostic;
 pub mod document;
 pub mod expr;
+pub mod fmt;
 pub mod graph;
 pub mod params;
 pub mod plan;
