@@ -24,6 +24,7 @@ pub mod value;
 
 mod compile;
 mod suggest;
+mod template;
 
 pub use compile::{Compiled, Place, Spans, compile, compile_with};
 pub use diagnostic::{Diagnostic, Diagnostics};
