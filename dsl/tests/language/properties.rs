@@ -167,7 +167,7 @@ const USES: [&str; 7] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3_000))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     /// What stands in a template has places in the text, whatever is wrong with it.
     #[test]
