@@ -10,6 +10,7 @@ use crate::plan::{Plan, lower};
 use crate::port::Catalogue;
 use crate::source::{SourceFile, Span};
 use crate::system::{Disk, System};
+use crate::template::{self, Expanded};
 
 /// A plan with what is needed to talk about it.
 #[derive(Clone, Debug)]
@@ -72,19 +73,32 @@ pub fn compile_with(
     system: &dyn System,
 ) -> Result<Compiled, Diagnostics> {
     let nodes = document::parse(source)?;
-    let mut reader = Reader {
+    let reader = Reader {
         catalogue,
         source,
+        diagnostics: Diagnostics::default(),
+    };
+    let Expanded {
+        nodes,
+        source,
+        places,
+        warnings,
+    } = template::expand(nodes, reader)?;
+    let mut reader = Reader {
+        catalogue,
+        source: &source,
         diagnostics: Diagnostics::default(),
     };
     let graph = reader.read(&nodes);
     let names = reader.names(&graph);
     let lowered = lower::lower(&mut reader, &graph, &names, root, system);
-    let diagnostics = reader.diagnostics.sorted();
+    let mut diagnostics = places.shown(reader.diagnostics);
+    diagnostics.extend(warnings);
+    let diagnostics = diagnostics.sorted();
     match lowered {
         Some((plan, spans)) if !diagnostics.has_errors() => Ok(Compiled {
             plan,
-            spans,
+            spans: places.spans(spans),
             warnings: diagnostics.into_iter().collect(),
         }),
         _ => Err(diagnostics),

@@ -84,6 +84,10 @@ codes! {
     UNUSED_FROM = "unused-from";
     /// A file that cannot be included.
     INCLUDE = "include";
+    /// A template that cannot be written out.
+    TEMPLATE = "template";
+    /// A parameter of a template that no line reads.
+    UNUSED_PARAMETER = "unused-parameter";
     /// Nodes that feed each other in a circle.
     CYCLE = "cycle";
     /// Something published that nothing serves.
@@ -308,7 +312,11 @@ impl Diagnostics {
         let secrets = self
             .iter()
             .filter(|found| found.code == code::SECRET)
-            .filter_map(Diagnostic::span);
+            .flat_map(|found| {
+                // A template's value is shown where it was given, too.
+                let given = found.labels.iter().filter(|label| label.text == crate::template::GIVEN);
+                found.span().into_iter().chain(given.map(|label| label.span))
+            });
         // `env.NAME` where no secret is taken is a name and no secret.
         source.blotted(secrets.filter(|span| !source.slice(*span).trim_start_matches(['"', '#']).starts_with("env.")))
     }

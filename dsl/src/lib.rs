@@ -12,6 +12,7 @@ extern crate self as flowrun_dsl;
 pub mod diagnostic;
 pub mod document;
 pub mod expr;
+pub mod fmt;
 pub mod graph;
 pub mod params;
 pub mod plan;
@@ -23,6 +24,7 @@ pub mod value;
 
 mod compile;
 mod suggest;
+mod template;
 
 pub use compile::{Compiled, Place, Spans, compile, compile_with};
 pub use diagnostic::{Diagnostic, Diagnostics};

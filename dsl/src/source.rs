@@ -208,6 +208,16 @@ impl SourceFile {
         (file, start)
     }
 
+    /// Writes a copy of a piece of text behind all files, and says where it begins. It belongs to no file: who copies
+    /// maps places in it back before they are shown.
+    pub(crate) fn copy(&mut self, span: Span) -> usize {
+        self.text.push('\n');
+        let start = self.text.len();
+        let copy = self.slice(span).to_owned();
+        self.text.push_str(&copy);
+        start
+    }
+
     /// The part that stands in the place of an `include` node.
     pub(crate) fn included(&self, place: Span) -> Option<usize> {
         self.includes.iter().find(|(at, _)| *at == place).map(|(_, part)| *part)

@@ -23,7 +23,8 @@ pub fn convert(source: &SourceFile, clean: &str) -> Result<Vec<Node>, Diagnostic
     }
 }
 
-fn refused(source: &SourceFile, error: &KdlError) -> Diagnostics {
+/// What the parser itself says.
+pub fn refused(source: &SourceFile, error: &KdlError) -> Diagnostics {
     let mut all = Diagnostics::default();
     let length = source.text().len();
     for found in error.diagnostics.iter().take(16) {

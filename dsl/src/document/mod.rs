@@ -6,7 +6,8 @@
 
 mod convert;
 mod include;
-mod lexical;
+pub(crate) mod lexical;
+mod same;
 mod scan;
 
 use crate::diagnostic::Diagnostics;
@@ -107,6 +108,7 @@ impl Node {
 }
 
 pub use include::include;
+pub(crate) use same::{same_meaning, well_formed};
 
 /// Reads a graph's text, with the nodes of the files that it includes in the places of `include`.
 ///

@@ -34,7 +34,7 @@ impl<'a> Reader<'a> {
             match child.name.value.as_str() {
                 "write" => self.read_sink_block(child, Role::Write, &mut steps),
                 "publish" => self.read_sink_block(child, Role::Publish, &mut steps),
-                _ => steps.extend(self.read_step(child, Role::Operator, "in a flow", &["write", "publish"])),
+                _ => steps.extend(self.read_step(child, Role::Operator, "in a flow", &["write", "publish", "use"])),
             }
         }
         if node.children.is_empty() {

@@ -43,8 +43,8 @@ pub struct Graph<'a> {
 }
 
 /// What may stand at top level.
-const TOP_LEVEL: [&str; 9] = [
-    "cameras", "model", "zones", "flow", "query", "write", "publish", "server", "include",
+const TOP_LEVEL: [&str; 11] = [
+    "cameras", "model", "zones", "flow", "define", "use", "query", "write", "publish", "server", "include",
 ];
 
 /// What reading needs: the operators that exist, the text, and a place for findings.

@@ -160,6 +160,8 @@ params! {
     Sse {
         /// The address.
         #[param(positional)] path: Template,
+        /// What clients must show.
+        key: Option<Secret>,
     }
 }
 

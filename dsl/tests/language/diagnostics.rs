@@ -16,7 +16,7 @@ flwo a"#), @r#"
     error[flowrun::unknown-node]: `socket` is no node at top level
        1 | socket listen="127.0.0.1:8080"
          | ^^^^^^ unknown here
-         = nodes here: cameras, model, zones, flow, query, write, publish, server, include
+         = nodes here: cameras, model, zones, flow, define, use, query, write, publish, server, include
     error[flowrun::unknown-node]: `flwo` is no node at top level
        2 | flwo a
          | ^^^^ unknown here
@@ -729,7 +729,7 @@ fn unknown_operator() {
     error[flowrun::unknown-node]: `jsonl` is no node in a flow
        2 | flow f from=g { detct; visits; jsonl "a"; }
          |                                ^^^^^ unknown here
-         = nodes here: detect, truth, track, visit, cross, draw, write, publish
+         = nodes here: detect, truth, track, visit, cross, draw, write, publish, use
     "#);
 }
 

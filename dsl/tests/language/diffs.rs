@@ -483,3 +483,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn thousands_of_cameras_are_compared_soon() {
+    let graph = |moved: usize| {
+        let cameras: String = (0..2_000).map(|number| format!("    synthetic c{number}\n")).collect();
+        let zones: String = (0..2_000)
+            .map(|number| {
+                let left = if number == moved { 0.2 } else { 0.1 };
+                format!("zones camera=c{number} {{ polygon z {left} 0 1 0 1 1; }}\n")
+            })
+            .collect();
+        let text = format!("cameras g {{\n{cameras}}}\n{zones}flow f from=g {{ truth; track; visit zones=z; }}");
+        compile(&text).unwrap().plan
+    };
+    let (old, new) = (graph(0), graph(1_999));
+    let start = std::time::Instant::now();
+    let changes = diff(&old, &new, &*catalogue::CATALOGUE);
+    assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
+    let moved = changes.of(PartKind::Node, "f.visit").unwrap();
+    assert_eq!(
+        (moved.action, moved.why.join("")),
+        (Action::Live, "zone `z` moved on c0, c1999".into())
+    );
+}
+
+#[test]
+fn an_edit_of_a_template_changes_each_node_that_it_made() {
+    let graph = |score: &str| {
+        format!(
+            "cameras g {{ synthetic a; }}\ncameras h {{ synthetic b; }}\nmodel m \"m.onnx\"\ndefine seen {{ detect m min-score={score}; track as=tracks; }}\nuse seen as=one from=g\nuse seen as=two from=h"
+        )
+    };
+    assert_snapshot!(explained(&graph("0.2"), &graph("0.3")), @r"
+    live     node    one.detect  `min-score` is now 0.3, was 0.2
+    live     node    two.detect  `min-score` is now 0.3, was 0.2
+    5 parts are kept
+    ");
+}

@@ -157,3 +157,55 @@ fn depth_size_and_number_are_bounded() {
     let many = compiled(&"include \"a.kdl\"\n".repeat(300), &[("a.kdl", "")]).unwrap_err();
     assert!(many.contains("a graph includes at most 256 files"), "{many}");
 }
+
+/// A list of cameras is often made by something else, with what its cameras have in common.
+#[test]
+fn defaults_of_a_group_hold_in_its_own_file_and_no_other() {
+    let graph = "include \"north.kdl\"\ncameras south { defaults fps=5; synthetic s; }\nflow f from=north { truth; }\n";
+    let north = "cameras north { defaults fps=15 lateness=\"2s\"; synthetic a; synthetic b fps=20; }";
+    let (_, compiled) = compiled(graph, &[("north.kdl", north)]).unwrap();
+    let explained = flowrun_dsl::plan::explain(&compiled.plan, &*catalogue::CATALOGUE);
+    let cameras: Vec<&str> = explained.lines().filter(|line| line.contains("synthetic")).collect();
+    assert_snapshot!(cameras.join("\n"), @r"
+    north.a = synthetic fps=15 lateness=2s -> frames
+    north.b = synthetic fps=20 lateness=2s -> frames
+    south.s = synthetic fps=5 -> frames
+    ");
+}
+
+/// A library of templates.
+#[test]
+fn templates_may_be_included_and_findings_name_their_file() {
+    let graph = "cameras g { synthetic a; }\ninclude \"library.kdl\"\nuse seen as=f from=g score=1\n";
+    let library = "define seen score { truth; track; }\n";
+    let (whole, found) = compiled(graph, &[("library.kdl", library)]).unwrap();
+    assert_eq!(found.plan.nodes.len(), 2);
+    assert_eq!(
+        whole.part_at(found.spans.nodes["f.track"].name.start).name,
+        "library.kdl"
+    );
+    let wrong = compiled(
+        graph,
+        &[(
+            "library.kdl",
+            "define seen score {\n    truth\n    visit zones=$score\n}\n",
+        )],
+    );
+    assert_snapshot!(wrong.unwrap_err(), @r"
+    error[flowrun::wrong-type]: `zones` should be the name of a zone, not a whole number
+       3 | use seen as=f from=g score=1
+         |                            ^ should be the name of a zone
+         > library.kdl
+       3 |     visit zones=$score
+         |                 ^^^^^^ filled in here
+    error[flowrun::wrong-rows]: `visit` reads tracks, but `f.truth` emits detections
+         > library.kdl
+       3 |     visit zones=$score
+         |     ^^^^^ tracks are needed here
+         > library.kdl
+       2 |     truth
+         |     ^^^^^ detections come from here
+       3 | use seen as=f from=g score=1
+         |     ^^^^ used here
+    ");
+}

@@ -13,6 +13,7 @@ mod plans;
 mod properties;
 mod reaches;
 mod suite;
+mod templates;
 
 use std::path::Path;
 

@@ -34,7 +34,14 @@ fn is_answered(text: &str) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-const PARTS: [&str; 46] = [
+const PARTS: [&str; 53] = [
+    "define d x y=1 {",
+    "use d as=f x=$x",
+    "use d",
+    "truth $x",
+    "track lost=\"$y\"",
+    "flow f from=a {",
+    "cameras a { synthetic b; }\n",
     "cameras",
     "flow",
     "a",
@@ -131,6 +138,47 @@ proptest! {
     #[test]
     fn any_tokens_are_answered(text in soup()) {
         is_answered(&text)?;
+    }
+}
+
+/// Lines of a template with the parameters `x` and `y`, right and wrong.
+const LINES: [&str; 12] = [
+    "truth",
+    "truth as=$x from=$y",
+    "track $x lost=\"${y}s\"",
+    "track as=\"é$x\" lost=$y $$",
+    "visit zones=$x grace=$y { for $x grace=$y; }",
+    "visit zones=\"$x,z,$y\"",
+    "write { jsonl \"$as/$x\"; }",
+    "publish { sse \"$y\" key=$x; }",
+    "use e as=$x from=$y",
+    "use e as=\"$x-$y\"",
+    "use $x",
+    "$x $y",
+];
+const USES: [&str; 7] = [
+    "use d as=f from=a x=5",
+    "use d as=h from=f x=z y=\"1s\"",
+    "use d as=i from=a x=\"é,\" y=env.KEY",
+    "use d as=f x=#null",
+    "use e as=j from=a",
+    "flow g from=a { truth; use d x=z as=k; use e as=l from=truth; }",
+    "use d as=m from=a x=\"$x\" y=\"5s\"",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// What stands in a template has places in the text, whatever is wrong with it.
+    #[test]
+    fn any_templates_are_answered(
+        lines in prop::collection::vec(prop::sample::select(&LINES[..]), 0..6),
+        uses in prop::collection::vec(prop::sample::select(&USES[..]), 0..5),
+    ) {
+        let (lines, uses) = (lines.join("\n    "), uses.join("\n"));
+        is_answered(&format!(
+            "cameras a {{ synthetic b; }}\nzones cameras=a {{ polygon z 0 0 1 0 1 1; }}\ndefine e {{ track as=$as; }}\ndefine d x y=\"2s\" {{\n    {lines}\n}}\n{uses}\n"
+        ))?;
     }
 }
 
