@@ -32,6 +32,7 @@ pub struct StampParams {
     #[param(live, default = "0")]
     live: i64,
     /// Another value begins from nothing.
+    #[allow(dead_code, reason = "only that it changes counts")]
     #[param(reset, default = "0")]
     epoch: i64,
     /// Panics on each frame whose index is a multiple of this; never when 0.

@@ -1,7 +1,7 @@
 //! A version of the graph, made ready: what workers need to build its fragments, and what is to be done with those
 //! that are there.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use flowrun_dsl::plan::{InputPlan, Origin, Plan};
@@ -81,6 +81,8 @@ pub struct Installation {
     pub new_groups: BTreeSet<String>,
     /// Names of the fragments that are to be built.
     pub built: BTreeSet<String>,
+    /// By name of a fragment that is built, the one of the version before that it follows.
+    pub follows: BTreeMap<String, String>,
     /// Names of the fragments that end with the version before: those that are built anew, and those that are gone.
     pub ended: BTreeSet<String>,
 }

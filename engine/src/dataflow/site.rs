@@ -62,10 +62,21 @@ pub enum Reply {
 /// A fragment that is built.
 struct Standing {
     name: String,
+    /// The fragment of the version before whose place it takes.
+    follows: Option<String>,
     dataflow: usize,
     reads: Vec<(TapRef, ReaderRef)>,
     instances: HashMap<String, InstancesRef>,
     gate: Gate,
+}
+
+/// The tap at a point; where the one that was there has come to its end, another.
+fn open_tap(taps: &mut HashMap<Point, TapRef>, point: Point) -> &TapRef {
+    let tap = taps.entry(point).or_default();
+    if tap.borrow().has_ended() {
+        *tap = TapRef::default();
+    }
+    tap
 }
 
 /// All fragments of one worker.
@@ -151,6 +162,8 @@ impl Site {
             Command::Commit(at) => self.commit(at),
             Command::Settle => {
                 self.taps.values().for_each(|tap| tap.borrow_mut().mark(None));
+                // What was handed over is followed no longer: a later edit may give its name to something else.
+                self.serving.values_mut().for_each(|standing| standing.follows = None);
                 self.taps.retain(|_, tap| !tap.borrow().is_deserted());
                 self.reply(Reply::Done);
             }
@@ -159,10 +172,10 @@ impl Site {
     }
 
     fn commit(&mut self, at: Tick) {
-        let Some(installation) = self.installation.take() else {
+        let taps = self.taps_to_cut();
+        let Some(installation) = self.installation.clone() else {
             return self.reply(Reply::Done);
         };
-        let taps = self.taps_to_cut();
         for name in &installation.ended {
             if let Some(standing) = self.serving.remove(name) {
                 let readers = standing.reads.iter();
@@ -183,7 +196,6 @@ impl Site {
         for tap in taps {
             tap.borrow_mut().release();
         }
-        self.installation = Some(installation);
         self.reply(Reply::Done);
     }
 
@@ -217,7 +229,8 @@ impl Site {
     }
 
     fn hand_over(&mut self, before: &Standing) -> Vec<(String, SavedStates)> {
-        let (Some(after), Some(installation)) = (self.serving.get(&before.name), self.installation.clone()) else {
+        let follows = |standing: &&Standing| standing.follows.as_ref() == Some(&before.name);
+        let (Some(after), Some(installation)) = (self.serving.values().find(follows), self.installation.clone()) else {
             return Vec::new();
         };
         let plan = &installation.generation.plan;
@@ -265,7 +278,7 @@ impl Site {
                 ];
                 for (point, stream) in points {
                     if let Some(stream) = stream {
-                        tap::publish(stream, taps.entry(point).or_default());
+                        tap::publish(stream, open_tap(taps, point));
                     }
                 }
             });
@@ -285,12 +298,15 @@ impl Site {
         fragment: &flowrun_dsl::plan::FragmentPlan,
         wanted: &BTreeSet<Point>,
     ) -> Standing {
+        let follows = installation.follows.get(&fragment.name);
+        let follows = follows.filter(|before| self.serving.contains_key(*before)).cloned();
         let mut standing = Standing {
             name: fragment.name.clone(),
+            gate: Gate::new(follows.is_none()),
+            follows,
             dataflow: worker.next_dataflow_index(),
             reads: Vec::new(),
             instances: HashMap::new(),
-            gate: Gate::new(!self.serving.contains_key(&fragment.name)),
         };
         worker.dataflow_named::<Tick, _, _>(&fragment.name, |scope| {
             let plan = &installation.generation.plan;
@@ -336,7 +352,7 @@ impl Site {
 
     fn publish(&mut self, point: Point, wanted: &BTreeSet<Point>, stream: Edge<'_>) {
         if wanted.contains(&point) {
-            tap::publish(stream, self.taps.entry(point).or_default());
+            tap::publish(stream, open_tap(&mut self.taps, point));
         }
     }
 

@@ -98,6 +98,11 @@ impl Tap {
         self.cut = cut;
     }
 
+    /// Whether all that will ever come here has come.
+    pub fn has_ended(&self) -> bool {
+        self.publishers.is_empty() && self.upper == END
+    }
+
     /// Whether nobody publishes or reads here any more.
     pub fn is_deserted(&self) -> bool {
         self.publishers.is_empty() && self.readers.is_empty()

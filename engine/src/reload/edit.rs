@@ -1,6 +1,6 @@
 //! An edit made ready beside the version that is at work. What fails here leaves that untouched.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use flowrun_dsl::params::{ParamType, RefKind};
@@ -28,6 +28,7 @@ pub struct Edit {
     pub groups: Vec<Group>,
     pub new_groups: BTreeSet<String>,
     pub built: BTreeSet<String>,
+    pub follows: BTreeMap<String, String>,
     pub ended: BTreeSet<String>,
     /// Cameras that begin, or begin anew with another source.
     pub opened: Vec<Opened>,
@@ -35,8 +36,6 @@ pub struct Edit {
     pub stopped: Vec<CameraId>,
     /// Queries that go on for other cameras.
     pub queries: Vec<(Arc<QueryCameras>, Vec<CameraId>)>,
-    /// By name, what nodes were called that an added line has renamed.
-    pub renamed: HashMap<String, String>,
     /// Writers that this edit opened.
     fresh: Vec<Arc<Writer>>,
 }
@@ -65,6 +64,7 @@ impl Edit {
             groups: self.groups.clone(),
             new_groups: self.new_groups.clone(),
             built: self.built.clone(),
+            follows: self.follows.clone(),
             ended: self.ended.clone(),
             context: context.clone(),
             generation,
@@ -128,8 +128,9 @@ pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: Remembered) -> Resul
         .changes
         .iter()
         .filter_map(|change| Some((change.name.clone(), change.renamed_from.clone()?)));
+    let renamed: HashMap<String, String> = renamed.collect();
     Ok(Edit {
-        renamed: renamed.collect(),
+        follows: follows(running, &plan, &built, &renamed),
         plan: plan.clone(),
         nodes: nodes.into_iter().flatten().collect(),
         groups,
@@ -183,6 +184,29 @@ fn fragments(running: &Plan, plan: &Plan, diff: &PlanDiff) -> (BTreeSet<String>,
         names.filter(|name| !kept.contains(name)).collect()
     };
     (changed(plan), changed(running))
+}
+
+/// Of each fragment that is built, the one in which its nodes were before.
+fn follows(
+    running: &Plan,
+    plan: &Plan,
+    built: &BTreeSet<String>,
+    renamed: &HashMap<String, String>,
+) -> BTreeMap<String, String> {
+    let built = plan.fragments.iter().filter(|fragment| built.contains(&fragment.name));
+    let before = built.filter_map(|fragment| {
+        let names = fragment.nodes.iter().map(|index| &plan.nodes[*index].name);
+        let mut known = names.map(|name| renamed.get(name).unwrap_or(name));
+        let before = known.find_map(|name| {
+            // What another node is called now is not what was called so.
+            let taken = renamed.values().any(|other| other == name) && plan.nodes.iter().any(|node| node.name == *name);
+            let own = fragment.nodes.iter().any(|index| renamed.get(&plan.nodes[*index].name) == Some(name));
+            let node = running.nodes.iter().find(|node| node.name == *name)?;
+            (!taken || own).then_some(node.fragment)
+        })?;
+        Some((fragment.name.clone(), running.fragments[before].name.clone()))
+    });
+    before.collect()
 }
 
 struct Walk<'a> {

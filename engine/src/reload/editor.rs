@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use flowrun_dsl::plan::{Plan, PlanDiff};
+use flowrun_dsl::plan::{Action, PartKind, Plan, PlanDiff};
 
 use crate::dataflow::{Command, Installation, NodeParts, SavedStates, Workers};
 use crate::errors::PrepareError;
@@ -350,7 +350,11 @@ impl Shared {
             context.ledger.reopen(opened.id());
         }
         context.ledger.follow(&edit.plan);
-        let known_as = |node: &str| edit.renamed.get(node).cloned().unwrap_or_else(|| node.to_owned());
+        let known_as = |node: &str| {
+            let change = edit.diff.of(PartKind::Node, node)?;
+            let known = change.renamed_from.as_deref().unwrap_or(node);
+            (change.action != Action::Added).then(|| known.to_owned())
+        };
         let generation = Arc::new(running.generation.next(edit.plan.clone(), known_as));
         let installation = Arc::new(edit.installation(context, generation.clone()));
         let workers = &mut state.workers;
@@ -407,7 +411,11 @@ impl Shared {
             let waited = state.workers.await_retired(Duration::from_millis(100));
             retired = waited.map_err(|_| self.worker_gone())?;
             if began.elapsed() > END_WITHIN && !told {
-                tracing::warn!("the version before still has frames to answer, 10 s after it was replaced");
+                tracing::warn!(
+                    retired,
+                    ending,
+                    "the version before still has frames to answer, 10 s after it was replaced"
+                );
                 told = true;
             }
         }

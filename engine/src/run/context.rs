@@ -36,11 +36,12 @@ impl Generation {
         }
     }
 
-    /// The one after this; `before` tells what a node was called in it.
-    pub fn next(&self, plan: Arc<Plan>, before: impl Fn(&str) -> String) -> Self {
+    /// The one after this; `before` tells what a node was called in it, if it was there.
+    pub fn next(&self, plan: Arc<Plan>, before: impl Fn(&str) -> Option<String>) -> Self {
         let metrics = plan.nodes.iter().map(|node| {
             let known = before(&node.name);
-            let before = self.plan.nodes.iter().position(|before| before.name == known);
+            let nodes = &self.plan.nodes;
+            let before = known.and_then(|known| nodes.iter().position(|before| before.name == known));
             before.map_or_else(Arc::default, |before| self.metrics[before].clone())
         });
         Generation {

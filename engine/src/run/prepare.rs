@@ -1,6 +1,6 @@
 //! All that can fail, before the first frame: cameras opened, models loaded, files created.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use flowrun_dsl::plan::{CameraPlan, NodePlan, Plan};
@@ -110,6 +110,7 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
         new_groups: groups.iter().map(|group| group.name.clone()).collect(),
         groups,
         built: plan.fragments.iter().map(|fragment| fragment.name.clone()).collect(),
+        follows: BTreeMap::new(),
         ended: BTreeSet::new(),
         context: context.clone(),
     };
