@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers soak-memory clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers soak-memory soak-reload clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ lint: setup ## Check format, clippy and, where cargo-deny is installed, licences
 	else echo "lint: licences and advisories were not checked: cargo install --locked cargo-deny"; fi
 
 bench: setup ## Measure the dataflow on rows, and whole pipelines
-	$(CARGO) bench --locked --bench rows --bench pipeline
+	$(CARGO) bench --locked --bench rows --bench pipeline --bench reload
 
 bench-demo: setup ## Measure the demo model, tracker and line on cameras that training has not seen
 	$(CARGO) bench --locked --bench demo
@@ -42,6 +42,9 @@ bench-peers: setup ## Measure beside other tools on the same clip
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory
+
+soak-reload: setup ## Edit a running graph of 64 cameras once a second for ten minutes
+	FLOWRUN_BENCH_SECONDS=600 $(CARGO) bench --locked --bench reload
 
 clean: ## Remove what was built and what setup put under .deps/
 	$(CARGO) clean

@@ -153,14 +153,21 @@ fn what_an_edit_would_change_is_said_before_it_is_made() {
     let old = folder.write("graph.kdl", finite(1));
     let new = folder.write(
         "new.kdl",
-        finite(1).replace("tracks.jsonl", "rows.jsonl").replace("north", "south"),
+        finite(1)
+            .replace("tracks.jsonl", "rows.jsonl")
+            .replace("north", "south"),
     );
-    let between = |new: &Path, format: &str| on_file(&["plan", "--format", format, "--diff", new.to_str().unwrap()], &old);
+    let between =
+        |new: &Path, format: &str| on_file(&["plan", "--format", format, "--diff", new.to_str().unwrap()], &old);
     let text = between(&new, "text");
     assert_eq!(text.code, Some(0), "{}", text.err);
     tells(
         &text.out,
-        &["added    camera  south", "removed  camera  north", "out/tracks.jsonl is finished"],
+        &[
+            "added    camera  south",
+            "removed  camera  north",
+            "out/tracks.jsonl is finished",
+        ],
     );
     let changes: Value = serde_json::from_str(&between(&new, "json").out).unwrap();
     let sink = |change: &&Value| change["node"] == "write.jsonl";

@@ -135,6 +135,16 @@ impl Counts {
         0
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn plus(&self, other: &Counts) -> Counts {
+        let buckets = self.buckets.iter().zip(&other.buckets);
+        Counts {
+            buckets: buckets.map(|(one, other)| one + other).collect(),
+            sum: self.sum.saturating_add(other.sum),
+        }
+    }
+
     /// What was counted since an earlier moment.
     #[must_use]
     pub fn since(&self, earlier: &Counts) -> Counts {

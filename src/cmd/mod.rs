@@ -7,6 +7,8 @@ mod graph;
 mod ops;
 mod plan;
 mod present;
+mod reload;
+mod remote;
 mod run;
 mod synth;
 
@@ -37,6 +39,10 @@ enum Command {
     Ops(ops::Ops),
     /// Runs a graph file
     Run(run::Run),
+    /// Edits a run under way to be another graph
+    Reload(reload::Reload),
+    /// Takes the last edit of a run under way back
+    Rollback(reload::Rollback),
     /// Draws pictures of the synthetic junction with labels, to train and measure detectors
     Synth(synth::Synth),
     /// Says what this machine has and lacks
@@ -86,6 +92,8 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Graph(command) => command.execute(&registry),
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),
+        Command::Reload(command) => command.execute(),
+        Command::Rollback(command) => command.execute(),
         Command::Synth(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };

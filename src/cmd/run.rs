@@ -70,6 +70,8 @@ impl Run {
 
     fn run(&self, registry: &Registry, signals: &Signals) -> Result<Report, GraphError> {
         let history = History::of(self.graph.path());
+        // What is saved from now on is an edit.
+        let began_with = self.watch.then(|| std::fs::read(self.graph.path()).unwrap_or_default());
         let (source, compiled) = self.begin(registry, &history)?;
         let mut warnings = Diagnostics::default();
         // What `--listen` mends is not worth a word.
@@ -107,7 +109,7 @@ impl Run {
         if let Some(server) = &server {
             server.edit(&live);
         }
-        let watcher = Watcher::start(live, self.watch, Box::new(tell_edit))
+        let watcher = Watcher::start(live, began_with, Box::new(tell_edit))
             .map_err(|error| GraphError::Failed(format!("cannot watch the graph: {error}")))?;
         let (began, mut status) = (Instant::now(), Status::new(self.quiet));
         let mut stopping = false;

@@ -37,16 +37,17 @@ fn look(files: &[PathBuf]) -> Look {
 }
 
 impl Watcher {
-    /// Begins. With `files`, saved files are edits; edits that are taken back are told in any case.
+    /// Begins. With what the file held when the run began, saved files are edits; edits that are taken back are told in any
+    /// case.
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(live: Arc<Live>, files: bool, tell: Tell) -> std::io::Result<Self> {
+    pub fn start(live: Arc<Live>, began_with: Option<Vec<u8>>, tell: Tell) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::Builder::new()
             .name("watch".into())
-            .spawn(move || watch(&live, files, &tell, &stopped))?;
+            .spawn(move || watch(&live, began_with, &tell, &stopped))?;
         Ok(Watcher {
             stop,
             thread: Some(thread),
@@ -63,10 +64,13 @@ impl Drop for Watcher {
     }
 }
 
-fn watch(live: &Live, files: bool, tell: &Tell, stop: &AtomicBool) {
-    let mut seen = look(&live.files());
-    let mut applied = std::fs::read(&live.path).unwrap_or_default();
+fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBool) {
+    // The file may have been saved since: it is read once more.
+    let mut seen = Look::new();
+    let files = began_with.is_some();
+    let mut applied = began_with.unwrap_or_default();
     let mut before: Option<Look> = None;
+    let mut began = false;
     let mut told = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
@@ -96,8 +100,9 @@ fn watch(live: &Live, files: bool, tell: &Tell, stop: &AtomicBool) {
         }
         before = None;
         seen = now;
-        let only_touched = text == applied && seen.len() == 1;
-        if only_touched {
+        let included_changed = began && seen.len() > 1;
+        began = true;
+        if text == applied && !included_changed {
             continue;
         }
         applied.clone_from(&text);

@@ -83,6 +83,20 @@ pub fn ask(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &s
     raw(address, text.as_bytes()).unwrap_or_else(|| panic!("no answer to {text}"))
 }
 
+/// A request with a body.
+pub fn send(address: SocketAddr, method: &str, target: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    let mut text = format!(
+        "{method} {target} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    text += "\r\n";
+    text += body;
+    raw(address, text.as_bytes()).unwrap_or_else(|| panic!("no answer to {text}"))
+}
+
 pub fn get(address: SocketAddr, target: &str) -> Answer {
     ask(address, "GET", target, &[])
 }

@@ -6,6 +6,7 @@ mod attacks;
 mod binary;
 mod client;
 mod documents;
+mod edits;
 mod events;
 mod exposition;
 mod served;

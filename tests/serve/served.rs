@@ -1,8 +1,12 @@
 //! A run with its server, in this process.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use flowrun::dsl::system::Confined;
+use flowrun::engine::reload::Editor;
 use flowrun::engine::run::{Options, PreparedRun, Report, Running};
+use flowrun::live::{History, Live, Rules};
 use flowrun::prelude::*;
 use flowrun::serve::{GraphText, Limits, Server, Settings, Token};
 
@@ -68,6 +72,19 @@ pub fn prepared(graph: &str, folder: &std::path::Path) -> PreparedRun {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// A graph of a folder that may be edited.
+fn live(graph: &str, folder: &std::path::Path, editor: Editor) -> Arc<Live> {
+    let registry = Registry::builtin();
+    let (source, _) = flowrun::compile_text("graph.kdl", graph, folder, &registry).unwrap();
+    let rules = Rules {
+        system: Confined::to(vec![folder.canonicalize().unwrap()]),
+        allow_paths: false,
+        probation: None,
+    };
+    let path = folder.join("graph.kdl");
+    Live::new(&path, source, &registry, editor, rules, History::none())
+}
+
 impl Served {
     /// Runs a graph beside files of these names.
     pub fn beside(graph: &str, settings: Settings, files: &[(&str, &str)]) -> Self {
@@ -78,10 +95,12 @@ impl Served {
         let server = Server::start(settings).unwrap();
         let prepared = prepared(graph, folder.path());
         server.attach(prepared.context());
+        let running = prepared.start().unwrap();
+        server.edit(&live(graph, folder.path(), running.editor().clone()));
         Served {
             address: server.address(),
             server: Some(server),
-            running: Some(prepared.start().unwrap()),
+            running: Some(running),
             _folder: folder,
         }
     }
@@ -92,6 +111,10 @@ impl Served {
 
     pub fn junction() -> Self {
         Self::of(JUNCTION, settings())
+    }
+
+    pub fn editor(&self) -> &Editor {
+        self.running.as_ref().expect("not ended yet").editor()
     }
 
     pub fn is_finished(&self) -> bool {

@@ -200,7 +200,10 @@ fn follows(
         let before = known.find_map(|name| {
             // What another node is called now is not what was called so.
             let taken = renamed.values().any(|other| other == name) && plan.nodes.iter().any(|node| node.name == *name);
-            let own = fragment.nodes.iter().any(|index| renamed.get(&plan.nodes[*index].name) == Some(name));
+            let own = fragment
+                .nodes
+                .iter()
+                .any(|index| renamed.get(&plan.nodes[*index].name) == Some(name));
             let node = running.nodes.iter().find(|node| node.name == *name)?;
             (!taken || own).then_some(node.fragment)
         })?;

@@ -1,12 +1,14 @@
 // The page of a run: asks for its state every second, and brings together what the run publishes.
 import { Picture } from "./picture.js";
 import { Counts } from "./counts.js";
+import { Edits } from "./edits.js";
 import { Graph } from "./graph.js";
 
 const EVERY_MS = 1000;
 const element = (id) => document.getElementById(id);
 const pictures = new Map();
 const graph = new Graph(element("graph"));
+const edits = new Edits(element("edits"), element("rollback"), element("rollback-said"));
 
 async function json(path) {
   const answer = await fetch(path, { cache: "no-store" });
@@ -97,7 +99,7 @@ function arrange(site) {
 
 async function look() {
   try {
-    const [status, shown] = await Promise.all([json("/api/status"), json("/api/graph")]);
+    const [status, shown, reloads] = await Promise.all([json("/api/status"), json("/api/graph"), json("/api/reloads")]);
     const live = status.cameras.filter((camera) => camera.health === "live").length;
     const failed = status.run.failure ? `, failed: ${status.run.failure}` : "";
     document.title = `${status.run.graph} - flowrun`;
@@ -107,6 +109,7 @@ async function look() {
     showCameras(status.cameras);
     showErrors(status.errors);
     pictures.forEach((picture) => picture.state(status.cameras.find((camera) => camera.name === picture.camera)));
+    edits.show(reloads);
     await graph.show(shown);
   } catch (trouble) {
     say(`no answer: ${trouble.message}`, true);

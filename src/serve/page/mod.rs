@@ -18,9 +18,10 @@ macro_rules! assets {
 
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-const ASSETS: [Asset; 9] = assets! {
+const ASSETS: [Asset; 10] = assets! {
     "app.js" SCRIPT;
     "counts.js" SCRIPT;
+    "edits.js" SCRIPT;
     "graph.js" SCRIPT;
     "icon.svg" "image/svg+xml";
     "index.html" "text/html; charset=utf-8";
