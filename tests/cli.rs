@@ -153,14 +153,21 @@ fn what_an_edit_would_change_is_said_before_it_is_made() {
     let old = folder.write("graph.kdl", finite(1));
     let new = folder.write(
         "new.kdl",
-        finite(1).replace("tracks.jsonl", "rows.jsonl").replace("north", "south"),
+        finite(1)
+            .replace("tracks.jsonl", "rows.jsonl")
+            .replace("north", "south"),
     );
-    let between = |new: &Path, format: &str| on_file(&["plan", "--format", format, "--diff", new.to_str().unwrap()], &old);
+    let between =
+        |new: &Path, format: &str| on_file(&["plan", "--format", format, "--diff", new.to_str().unwrap()], &old);
     let text = between(&new, "text");
     assert_eq!(text.code, Some(0), "{}", text.err);
     tells(
         &text.out,
-        &["added    camera  south", "removed  camera  north", "out/tracks.jsonl is finished"],
+        &[
+            "added    camera  south",
+            "removed  camera  north",
+            "out/tracks.jsonl is finished",
+        ],
     );
     let changes: Value = serde_json::from_str(&between(&new, "json").out).unwrap();
     let sink = |change: &&Value| change["node"] == "write.jsonl";
@@ -172,6 +179,31 @@ fn what_an_edit_would_change_is_said_before_it_is_made() {
     let said = between(&wrong, "text");
     assert_eq!(said.code, Some(2));
     tells(&said.err, &["wrong.kdl"]);
+}
+
+#[test]
+fn graphs_are_laid_out_whole_and_mean_the_same() {
+    let folder = Folder::new();
+    let untidy = "\n// why\n\n\ncameras street{synthetic north fps = 10 // fast\n}\nflow all from=street { truth-tracks as=\"tracks\"; }\n";
+    let tidy = "// why\n\ncameras street {\n    synthetic north fps=10 // fast\n}\nflow all from=street { truth-tracks as=\"tracks\"; }\n";
+    let graph = folder.write("graph.kdl", untidy);
+    let plan = |graph: &Path| on_file(&["plan", "--format", "json"], graph).out;
+    let before = plan(&graph);
+    let said = on_file(&["fmt", "--check"], &graph);
+    assert_eq!((said.code, said.out.trim()), (Some(1), graph.to_str().unwrap()));
+    assert_eq!(folder.read("graph.kdl"), untidy);
+    let said = on_file(&["fmt"], &graph);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "", ""));
+    assert_eq!((folder.read("graph.kdl").as_str(), plan(&graph)), (tidy, before));
+    assert_eq!(on_file(&["fmt", "--check"], &graph).code, Some(0));
+    let wrong = folder.write("wrong.kdl", "cameras street {");
+    let said = on_file(&["fmt"], &wrong);
+    assert_eq!(
+        (said.code, folder.read("wrong.kdl").as_str()),
+        (Some(2), "cameras street {")
+    );
+    tells(&said.err, &["wrong.kdl"]);
+    assert_eq!(folder.names(), ["graph.kdl", "wrong.kdl"], "nothing is left beside");
 }
 
 #[test]
