@@ -40,10 +40,16 @@ impl From<&EditError> for Refusal {
             }
             EditError::Conflict { running, diff } => {
                 let remedy = "look at what runs now, and send If-Match with its ETag";
-                (412, json!({ "error": text, "remedy": remedy, "running": running, "diff": **diff }))
+                (
+                    412,
+                    json!({ "error": text, "remedy": remedy, "running": running, "diff": **diff }),
+                )
             }
             EditError::Reload(ReloadError::Refused(errors)) => {
-                let causes: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.place, error.cause)).collect();
+                let causes: Vec<String> = errors
+                    .iter()
+                    .map(|error| format!("{}: {}", error.place, error.cause))
+                    .collect();
                 (422, json!({ "error": text, "remedy": null, "causes": causes }))
             }
             EditError::Reload(_) => (409, json!({ "error": text, "remedy": null })),

@@ -156,15 +156,25 @@ mod tests {
         assert_eq!(history.find(&graph), None);
         history.record(&graph, "one", None).expect("recorded");
         let found = history.find(&graph).expect("there");
-        assert_eq!((found.text.as_str(), found.number, found.differs, found.file_changed), ("one", 1, false, false));
+        assert_eq!(
+            (found.text.as_str(), found.number, found.differs, found.file_changed),
+            ("one", 1, false, false)
+        );
         history.record(&graph, "two", None).expect("recorded");
         fs::write(&graph, "three").expect("a file");
         let found = history.find(&graph).expect("there");
-        assert_eq!((found.text.as_str(), found.number, found.differs, found.file_changed), ("two", 2, true, true));
+        assert_eq!(
+            (found.text.as_str(), found.number, found.differs, found.file_changed),
+            ("two", 2, true, true)
+        );
         for number in 3..=150 {
-            history.record(&graph, &format!("text {number}"), None).expect("recorded");
+            history
+                .record(&graph, &format!("text {number}"), None)
+                .expect("recorded");
         }
-        let kept = fs::read_dir(folder.path().join(".flowrun/graph.kdl")).expect("a folder").count();
+        let kept = fs::read_dir(folder.path().join(".flowrun/graph.kdl"))
+            .expect("a folder")
+            .count();
         assert_eq!(kept, KEPT + 1);
         assert_eq!(history.find(&graph).map(|found| found.number), Some(150));
     }
@@ -175,8 +185,12 @@ mod tests {
         let graph = folder.path().join("graph.kdl");
         let history = History::of(&graph);
         history.record(&graph, "one", None).expect("recorded");
-        let texts = fs::read_dir(folder.path().join(".flowrun/graph.kdl")).expect("a folder").flatten();
-        let text = texts.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|kdl| kdl == "kdl"));
+        let texts = fs::read_dir(folder.path().join(".flowrun/graph.kdl"))
+            .expect("a folder")
+            .flatten();
+        let text = texts
+            .map(|entry| entry.path())
+            .find(|path| path.extension().is_some_and(|kdl| kdl == "kdl"));
         fs::write(text.expect("a text"), "on").expect("torn");
         assert_eq!(history.find(&graph), None);
     }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use flowrun_dsl::plan::{PlanDiff, Reach};
 use flowrun_dsl::system::Confined;
 use flowrun_dsl::{Compiled, Diagnostics, SourceFile};
-use flowrun_engine::reload::{Editor, Outcome, Probation, Receipt, ReloadError};
 use flowrun_engine::registry::Registry;
+use flowrun_engine::reload::{Editor, Outcome, Probation, Receipt, ReloadError};
 
 use crate::graph::{GraphError, compile_bytes, findings};
 use crate::serve::GraphText;
@@ -91,7 +91,11 @@ impl std::fmt::Display for EditError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             EditError::Graph(error) => write!(f, "{error}"),
-            EditError::Beyond(names) => write!(f, "the edit names what the graph at work does not: {}", names.join(", ")),
+            EditError::Beyond(names) => write!(
+                f,
+                "the edit names what the graph at work does not: {}",
+                names.join(", ")
+            ),
             EditError::Conflict { .. } => f.write_str("the graph has been edited meanwhile"),
             EditError::Reload(error) => write!(f, "{error}"),
         }
@@ -128,7 +132,10 @@ impl Live {
 
     /// The last edit, where it was not made: what was wrong with it.
     pub fn refused(&self) -> Option<serde_json::Value> {
-        self.refused.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+        self.refused
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
     }
 
     fn current(&self) -> MutexGuard<'_, Current> {
@@ -203,7 +210,9 @@ impl Live {
         };
         let expected = expected.map(|_| running.hash.as_str());
         let plan = compiled.plan.clone();
-        let outcome = self.editor.reload(compiled.plan, expected, self.rules.probation.clone());
+        let outcome = self
+            .editor
+            .reload(compiled.plan, expected, self.rules.probation.clone());
         match outcome {
             Ok(outcome) => Ok(self.made(source, outcome)),
             Err(ReloadError::Refused(errors)) => Err(EditError::Graph(findings(&source, &compiled.spans, errors))),
@@ -260,9 +269,7 @@ impl Live {
 /// What went wrong with a graph, with its text to point at.
 pub(crate) fn diagnostics_of(error: &GraphError) -> Option<(&SourceFile, &Diagnostics)> {
     match error {
-        GraphError::Wrong(source, diagnostics) | GraphError::Unfit(source, diagnostics) => {
-            Some((source, diagnostics))
-        }
+        GraphError::Wrong(source, diagnostics) | GraphError::Unfit(source, diagnostics) => Some((source, diagnostics)),
         GraphError::Unreadable(_) | GraphError::Failed(_) => None,
     }
 }

@@ -227,12 +227,7 @@ impl App {
             Ok(Err(_)) => return last(refusal(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large", None)),
             Err(_) => return last(refusal(StatusCode::REQUEST_TIMEOUT, "the body took too long", None)),
         };
-        match self
-            .router
-            .clone()
-            .oneshot(Request::from_parts(parts, body))
-            .await
-        {
+        match self.router.clone().oneshot(Request::from_parts(parts, body)).await {
             Ok(response) => response,
             Err(never) => match never {},
         }

@@ -96,7 +96,10 @@ pub fn written(live: Option<&Arc<Live>>) -> Response<Body> {
 /// `GET /api/reloads`: the newest last.
 pub fn reloads(live: Option<&Arc<Live>>) -> Response<Body> {
     let Some(live) = live else {
-        return json(StatusCode::OK, &json!({ "version": 1, "receipts": [], "refused": null }));
+        return json(
+            StatusCode::OK,
+            &json!({ "version": 1, "receipts": [], "refused": null }),
+        );
     };
     let receipts = live.editor().receipts(0);
     let newest = &receipts[receipts.len().saturating_sub(LISTED)..];
@@ -114,7 +117,9 @@ pub fn events(live: Option<&Arc<Live>>, headers: &HeaderMap) -> Response<Body> {
     let Some(live) = live else { return no_edits() };
     let editor = live.editor().clone();
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
-    let from = last.and_then(|last| last.parse().ok()).unwrap_or_else(|| editor.context().generation().number);
+    let from = last
+        .and_then(|last| last.parse().ok())
+        .unwrap_or_else(|| editor.context().generation().number);
     let state = (editor.watch(), editor, from, VecDeque::<Arc<Receipt>>::new());
     let pieces = stream::unfold(state, |(mut made, editor, mut from, mut waiting)| async move {
         loop {
@@ -122,7 +127,10 @@ pub fn events(live: Option<&Arc<Live>>, headers: &HeaderMap) -> Response<Body> {
                 from = receipt.version;
                 let data = serde_json::to_string(&*receipt).unwrap_or_default();
                 let event = format!("id: {}\nevent: receipt\ndata: {data}\n\n", receipt.version);
-                return Some((Ok::<_, std::convert::Infallible>(Bytes::from(event)), (made, editor, from, waiting)));
+                return Some((
+                    Ok::<_, std::convert::Infallible>(Bytes::from(event)),
+                    (made, editor, from, waiting),
+                ));
             }
             waiting.extend(editor.receipts(from));
             if waiting.is_empty() {
@@ -136,6 +144,9 @@ pub fn events(live: Option<&Arc<Live>>, headers: &HeaderMap) -> Response<Body> {
             }
         }
     });
-    let headers = [(header::CONTENT_TYPE, "text/event-stream"), (header::CACHE_CONTROL, "no-store")];
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
     (headers, Body::from_stream(pieces)).into_response()
 }
