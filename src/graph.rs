@@ -1,5 +1,6 @@
 //! From a graph file to a run.
 
+use std::io::Read;
 use std::path::Path;
 
 use flowrun_dsl::port::Catalogue;
@@ -66,7 +67,9 @@ pub fn compile_file_with(
     catalogue: &dyn Catalogue,
 ) -> Result<(SourceFile, Compiled), GraphError> {
     let name = path.display().to_string();
-    let bytes = read_bounded(path).map_err(|error| GraphError::Unreadable(format!("{name}: {error}")))?;
+    let bytes = std::fs::File::open(path)
+        .and_then(read_bounded)
+        .map_err(|error| GraphError::Unreadable(format!("{name}: {error}")))?;
     compile_text_with(&name, bytes, folder_of(path), system, catalogue)
 }
 
@@ -120,12 +123,10 @@ fn compile_text_with(
     }
 }
 
-/// One byte more than the language takes is enough to be refused; a file without end is not read to it.
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read;
+/// One byte more than the language takes is enough to be refused; what has no end is not read to it.
+pub(crate) fn read_bounded(from: impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(flowrun_dsl::source::MAX_BYTES as u64 + 1)
+    from.take(flowrun_dsl::source::MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
     Ok(bytes)
 }

@@ -182,6 +182,31 @@ fn what_an_edit_would_change_is_said_before_it_is_made() {
 }
 
 #[test]
+fn graphs_are_laid_out_whole_and_mean_the_same() {
+    let folder = Folder::new();
+    let untidy = "\n// why\n\n\ncameras street{synthetic north fps = 10 // fast\n}\nflow all from=street { truth-tracks as=\"tracks\"; }\n";
+    let tidy = "// why\n\ncameras street {\n    synthetic north fps=10 // fast\n}\nflow all from=street { truth-tracks as=\"tracks\"; }\n";
+    let graph = folder.write("graph.kdl", untidy);
+    let plan = |graph: &Path| on_file(&["plan", "--format", "json"], graph).out;
+    let before = plan(&graph);
+    let said = on_file(&["fmt", "--check"], &graph);
+    assert_eq!((said.code, said.out.trim()), (Some(1), graph.to_str().unwrap()));
+    assert_eq!(folder.read("graph.kdl"), untidy);
+    let said = on_file(&["fmt"], &graph);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(0), "", ""));
+    assert_eq!((folder.read("graph.kdl").as_str(), plan(&graph)), (tidy, before));
+    assert_eq!(on_file(&["fmt", "--check"], &graph).code, Some(0));
+    let wrong = folder.write("wrong.kdl", "cameras street {");
+    let said = on_file(&["fmt"], &wrong);
+    assert_eq!(
+        (said.code, folder.read("wrong.kdl").as_str()),
+        (Some(2), "cameras street {")
+    );
+    tells(&said.err, &["wrong.kdl"]);
+    assert_eq!(folder.names(), ["graph.kdl", "wrong.kdl"], "nothing is left beside");
+}
+
+#[test]
 fn operators_describe_themselves() {
     let all = said(flowrun().arg("ops").output().unwrap());
     assert_eq!(all.code, Some(0));

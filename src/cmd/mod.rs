@@ -3,6 +3,7 @@
 mod check;
 mod doctor;
 mod file;
+mod fmt;
 mod graph;
 mod ops;
 mod plan;
@@ -33,6 +34,8 @@ enum Command {
     Check(check::Check),
     /// Shows what a graph file compiles to
     Plan(plan::Plan),
+    /// Lays graph files out in one way
+    Fmt(fmt::Fmt),
     /// Draws a graph file as SVG
     Graph(graph::Graph),
     /// Lists operators, or describes one
@@ -89,6 +92,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let exit = match cli.command {
         Command::Check(command) => command.execute(&registry),
         Command::Plan(command) => command.execute(&registry),
+        Command::Fmt(command) => command.execute(),
         Command::Graph(command) => command.execute(&registry),
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),

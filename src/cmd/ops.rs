@@ -33,14 +33,21 @@ impl Ops {
                 "{}",
                 serde_json::to_string_pretty(&wanted).expect("declarations are plain data")
             ),
-            (Format::Text, None) => wanted
-                .iter()
-                .for_each(|spec| println!("{:<14} {:<9} {}", spec.kind, role(spec.role), summary(spec))),
+            (Format::Text, None) => {
+                wanted
+                    .iter()
+                    .for_each(|spec| println!("{:<14} {:<9} {}", spec.kind, role(spec.role), summary(spec)));
+                println!("\n{TEMPLATES}");
+            }
             (Format::Text, Some(_)) => wanted.iter().for_each(|spec| describe(spec, registry)),
         }
         Exit::Done
     }
 }
+
+/// What no operator says of itself.
+const TEMPLATES: &str = "Lines of a flow that are needed more than once: define NAME PARAMETER OTHER=DEFAULT { ... $PARAMETER ... }, \
+     then use NAME as=FLOW from=GROUP PARAMETER=VALUE.";
 
 fn role(role: Role) -> &'static str {
     match role {

@@ -129,14 +129,10 @@ fn references(reader: &mut Reader, line: &Node, params: &[Param], read: &mut Has
         for piece in pieces(text) {
             let Piece::Param(name) = piece else { continue };
             if name != AS && !params.iter().any(|param| param.name.value == name) {
-                let known = params.iter().map(|param| param.name.value.as_str());
                 reader.report(
                     Diagnostic::error(code::UNKNOWN_NAME, format!("the template has no parameter `{name}`"))
                         .label(entry.span, format!("reads `${name}`"))
-                        .help(match suggest::help(name, "parameters", known) {
-                            Some(help) => format!("{help}; a `$` itself is written `$$`"),
-                            None => "declare it behind the template's name; a `$` itself is written `$$`".into(),
-                        }),
+                        .help(remedy(name, params)),
                 );
             }
             read.insert(name.to_owned());
@@ -144,5 +140,22 @@ fn references(reader: &mut Reader, line: &Node, params: &[Param], read: &mut Has
     }
     for child in &line.children {
         references(reader, child, params, read);
+    }
+}
+
+/// What was probably meant by a name that there is not.
+fn remedy(name: &str, params: &[Param]) -> String {
+    let known = || params.iter().map(|param| param.name.value.as_str());
+    // Names have dashes, so what follows a name with one is part of it.
+    let mut within = known().chain([AS]).filter_map(|known| {
+        let rest = name.strip_prefix(known)?;
+        rest.starts_with('-').then_some((known, rest))
+    });
+    if let Some((known, rest)) = within.next() {
+        return format!("where the name ends before a `-`, write \"${{{known}}}{rest}\"");
+    }
+    match suggest::help(name, "parameters", known()) {
+        Some(help) => format!("{help}; a `$` itself is written `$$`"),
+        None => "declare it behind the template's name; a `$` itself is written `$$`".into(),
     }
 }

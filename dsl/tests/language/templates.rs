@@ -204,6 +204,20 @@ fn parameters_are_checked_where_they_are_declared_and_used() {
          |          ^^^^^^ unused
          = a line reads it as `$unused`
     ");
+    assert_snapshot!(findings("define d zone { truth; write { jsonl \"$as-rows/$zone-1.jsonl\"; }; }"), @r#"
+    warning[flowrun::unused-parameter]: no line reads the parameter `zone`
+       1 | define d zone { truth; write { jsonl "$as-rows/$zone-1.jsonl"; }; }
+         |          ^^^^ unused
+         = a line reads it as `$zone`
+    error[flowrun::unknown-name]: the template has no parameter `as-rows`
+       1 | define d zone { truth; write { jsonl "$as-rows/$zone-1.jsonl"; }; }
+         |                                      ^^^^^^^^^^^^^^^^^^^^^^^^ reads `$as-rows`
+         = where the name ends before a `-`, write "${as}-rows"
+    error[flowrun::unknown-name]: the template has no parameter `zone-1`
+       1 | define d zone { truth; write { jsonl "$as-rows/$zone-1.jsonl"; }; }
+         |                                      ^^^^^^^^^^^^^^^^^^^^^^^^ reads `$zone-1`
+         = where the name ends before a `-`, write "${zone}-1"
+    "#);
     assert_snapshot!(findings("define d as b b=1 \"a b\" 5 { truth as=$b; }"), @r#"
     error[flowrun::bad-name]: `as` cannot name a parameter of a template
        1 | define d as b b=1 "a b" 5 { truth as=$b; }
