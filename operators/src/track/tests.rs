@@ -142,7 +142,7 @@ fn share_found(golden: &Golden) -> f64 {
 }
 
 /// Scores as rounded as they were recorded: six births and matches then go the other way, and each costs the rows of
-/// a track's whole life.
+/// a track's whole life. Ultralytics' own tracker finds no more of its recording again: `make bench-tracks` runs it.
 #[test]
 fn rounded_scores_cost_less_than_two_rows_in_a_hundred() {
     let Some(golden) = golden() else { return };
