@@ -8,6 +8,7 @@ mod client;
 mod documents;
 mod events;
 mod exposition;
+mod segments;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;
