@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers soak-memory soak-reload clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,10 @@ bench-demo: setup ## Measure the demo model, tracker and line on cameras that tr
 	$(CARGO) bench --locked --bench demo
 
 bench-peers: setup ## Measure beside other tools on the same clip
-	tools/bench-peers.sh
+	tools/bench-peers.sh loop
+
+bench-tracks: setup ## Hold the tracker to Ultralytics' own on recorded detections
+	tools/bench-peers.sh tracks
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory

@@ -219,6 +219,8 @@ fn operators_describe_themselves() {
         "cross",
         "query",
         "jsonl",
+        "model",
+        "server",
     ] {
         assert!(
             all.out.lines().any(|line| line.starts_with(&format!("{kind} "))),
@@ -237,6 +239,15 @@ fn operators_describe_themselves() {
     );
     let json = said(flowrun().args(["ops", "--format", "json"]).output().unwrap());
     serde_json::from_str::<Value>(&json.out).unwrap();
+    let server = said(flowrun().args(["ops", "server"]).output().unwrap());
+    tells(
+        &server.out,
+        &[
+            "server (block)",
+            "listen (text), default 127.0.0.1:8080",
+            "token (env.NAME), optional",
+        ],
+    );
     let unknown = said(flowrun().args(["ops", "vsit"]).output().unwrap());
     assert_eq!(unknown.code, Some(2));
     tells(&unknown.err, &["vsit", "flowrun ops"]);
@@ -255,6 +266,13 @@ fn the_doctor_says_whether_graphs_run_here() {
     let lacking = said(lacking.unwrap());
     assert_eq!(lacking.code, Some(1));
     tells(&lacking.out, &["MISSING  ONNX Runtime", "make setup", "FFmpeg"]);
+    // Where there is no model, the one that comes with flowrun is named beside those of others.
+    let folder = Folder::new();
+    let empty = said(flowrun().arg("doctor").current_dir(folder.path("")).output().unwrap());
+    tells(
+        &empty.out,
+        &["no models/*.onnx here", "demo-yolo11n.onnx", "yolo export"],
+    );
 }
 
 #[test]
@@ -519,6 +537,25 @@ fn a_graph_stays_in_its_folder_unless_another_is_named() {
     std::os::unix::fs::symlink(&root, folder.path("graphs/link")).unwrap();
     let linked = folder.write("graphs/linked.kdl", writes("link/other.jsonl"));
     assert_eq!(on_file(&["run"], &linked).code, Some(2));
+}
+
+#[test]
+fn a_link_called_like_a_camera_does_not_lead_out_of_the_folder() {
+    let folder = Folder::new();
+    let graph = folder.write(
+        "graphs/graph.kdl",
+        "cameras site { synthetic north frames=5 pace=max size=\"64x48\"; }\nflow f from=site { encode h264; }\n\
+         write { mp4 \"{camera}/rec.mp4\" from=f; }\n",
+    );
+    let elsewhere = folder.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, folder.path("graphs/north")).unwrap();
+    let said = on_file(&["run"], &graph);
+    assert_eq!(said.code, Some(2), "{}", said.err);
+    tells(&said.err, &["flowrun::path-outside", "`north/rec.mp4`", "--root"]);
+    assert!(std::fs::read_dir(&elsewhere).unwrap().next().is_none());
+    std::fs::remove_file(folder.path("graphs/north")).unwrap();
+    assert_eq!(on_file(&["check"], &graph).code, Some(0));
 }
 
 #[test]

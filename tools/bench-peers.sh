@@ -1,17 +1,25 @@
 #!/usr/bin/env bash
-# Measures flowrun beside Ultralytics on the same clip, model and threads; bench_peers.py says what exactly.
-# Brings Ultralytics into .deps/peers first, several gigabytes with a CUDA build of torch. Fails when something
-# cannot be run, never on what is measured.
+# Measures flowrun beside Ultralytics: `loop` on the same clip, model and threads (bench_peers.py says what exactly),
+# `tracks` on the same recorded detections (bench_tracks.py). Brings Ultralytics into .deps/peers first, several
+# gigabytes with a CUDA build of torch. Fails when something cannot be run, never on what is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 data=${FLOWRUN_DATA:-../shared/data}
 clip=$data/video/intel_car-detection.mp4
 model=$data/models/yolo11n-coco.onnx
-if [ ! -e "$clip" ] || [ ! -e "$model" ]; then
-    echo "skipped: no reference data"
-    exit 0
-fi
+reference=$data/golden/track_bytetrack_bgslibrary_video02.avi.json
+case ${1:-loop} in
+    loop) needed=("$clip" "$model") run=(tools/bench_peers.py --clip "$clip" --model "$model") ;;
+    tracks) needed=("$reference") run=(tools/bench_tracks.py --reference "$reference") ;;
+    *) echo "error: \`$1\` is neither loop nor tracks" >&2 && exit 2 ;;
+esac
+for file in "${needed[@]}"; do
+    if [ ! -e "$file" ]; then
+        echo "skipped: no reference data"
+        exit 0
+    fi
+done
 
 pin=tools/peers.txt into=.deps/peers
 if ! cmp -s "$pin" "$into/installed"; then
@@ -22,5 +30,4 @@ if ! cmp -s "$pin" "$into/installed"; then
 fi
 
 "${CARGO:-cargo}" build --release --locked --bin flowrun
-exec "$into/bin/python" tools/bench_peers.py \
-    --flowrun "${CARGO_TARGET_DIR:-target}/release/flowrun" --clip "$clip" --model "$model"
+exec "$into/bin/python" "${run[@]}" --flowrun "${CARGO_TARGET_DIR:-target}/release/flowrun"

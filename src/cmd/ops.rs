@@ -1,9 +1,11 @@
-//! `flowrun ops`: the operators there are, from their own declarations.
+//! `flowrun ops`: the operators and blocks there are, from their own declarations.
 
 use clap::Args;
-use flowrun_dsl::params::{Change, ParamSpec, ParamType, RefKind};
+use flowrun_dsl::graph::server::ServerParams;
+use flowrun_dsl::params::{Change, ParamSpec, ParamType, Params, ParamsSchema, RefKind};
 use flowrun_dsl::port::{Catalogue, OperatorSpec, PortRows, Role};
 use flowrun_engine::registry::Registry;
+use serde::Serialize;
 
 use crate::cmd::{Exit, Format};
 
@@ -16,12 +18,53 @@ pub struct Ops {
     format: Format,
 }
 
+/// What can be asked about.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Entry<'a> {
+    Operator(&'a OperatorSpec),
+    /// A node that stands by itself in a graph and computes nothing.
+    Block {
+        kind: &'static str,
+        role: &'static str,
+        params: &'a ParamsSchema,
+    },
+}
+
+impl Entry<'_> {
+    fn kind(&self) -> &str {
+        match self {
+            Entry::Operator(spec) => &spec.kind,
+            Entry::Block { kind, .. } => kind,
+        }
+    }
+    fn role(&self) -> &'static str {
+        match self {
+            Entry::Operator(spec) => role(spec.role),
+            Entry::Block { role, .. } => role,
+        }
+    }
+    fn params(&self) -> &ParamsSchema {
+        match self {
+            Entry::Operator(spec) => &spec.params,
+            Entry::Block { params, .. } => params,
+        }
+    }
+}
+
 impl Ops {
     pub fn execute(&self, registry: &Registry) -> Exit {
-        let wanted: Vec<&OperatorSpec> = registry
-            .operators()
-            .iter()
-            .filter(|spec| self.name.as_ref().is_none_or(|name| *name == spec.kind))
+        let server = ServerParams::schema();
+        let block = |kind, params| Entry::Block {
+            kind,
+            role: "block",
+            params,
+        };
+        let blocks = [block("model", registry.model_params()), block("server", &server)];
+        let operators = registry.operators().iter().map(Entry::Operator);
+        let wanted: Vec<Entry<'_>> = operators
+            .chain(blocks)
+            .filter(|entry| self.name.as_ref().is_none_or(|name| name == entry.kind()))
             .collect();
         if wanted.is_empty() {
             let name = self.name.as_deref().unwrap_or_default();
@@ -34,12 +77,13 @@ impl Ops {
                 serde_json::to_string_pretty(&wanted).expect("declarations are plain data")
             ),
             (Format::Text, None) => {
-                wanted
-                    .iter()
-                    .for_each(|spec| println!("{:<14} {:<9} {}", spec.kind, role(spec.role), summary(spec)));
-                println!("\n{TEMPLATES}");
+                for entry in &wanted {
+                    println!("{:<14} {:<9} {}", entry.kind(), entry.role(), summary(entry.params()));
+                }
+                println!("
+{TEMPLATES}");
             }
-            (Format::Text, Some(_)) => wanted.iter().for_each(|spec| describe(spec, registry)),
+            (Format::Text, Some(_)) => wanted.iter().for_each(|entry| describe(entry, registry)),
         }
         Exit::Done
     }
@@ -59,16 +103,32 @@ fn role(role: Role) -> &'static str {
     }
 }
 
-fn summary(spec: &OperatorSpec) -> &str {
-    let doc = spec.params.doc.as_str();
+fn summary(params: &ParamsSchema) -> &str {
+    let doc = params.doc.as_str();
     let line = doc.lines().next().unwrap_or_default();
     line.split_once(". ")
         .map_or(line, |(first, _)| first)
         .trim_end_matches('.')
 }
 
-fn describe(spec: &OperatorSpec, registry: &Registry) {
-    println!("{} ({})\n\n{}\n", spec.kind, role(spec.role), spec.params.doc);
+fn describe(entry: &Entry<'_>, registry: &Registry) {
+    println!("{} ({})\n\n{}\n", entry.kind(), entry.role(), entry.params().doc);
+    let mut common: &[ParamSpec] = &[];
+    if let Entry::Operator(spec) = entry {
+        ports(spec);
+        if spec.role == Role::Source {
+            common = &registry.camera_params().params;
+        }
+    }
+    for param in entry.params().params.iter().chain(common) {
+        println!("\n  {}", header(param));
+        param.doc.lines().for_each(|line| println!("      {line}"));
+    }
+    println!();
+}
+
+/// What an operator reads and gives.
+fn ports(spec: &OperatorSpec) {
     for port in &spec.inputs {
         let optional = if port.required { "" } else { ", optional" };
         println!("  reads {:<10} {}{optional}", port.name, rows(&port.rows));
@@ -81,15 +141,6 @@ fn describe(spec: &OperatorSpec, registry: &Registry) {
             .iter()
             .for_each(|(value, output)| println!("  gives {} with {param}={value}", output.name()));
     }
-    let common: &[ParamSpec] = match spec.role {
-        Role::Source => &registry.camera_params().params,
-        _ => &[],
-    };
-    for param in spec.params.params.iter().chain(common) {
-        println!("\n  {}", header(param));
-        param.doc.lines().for_each(|line| println!("      {line}"));
-    }
-    println!();
 }
 
 fn rows(rows: &PortRows) -> String {

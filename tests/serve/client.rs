@@ -52,6 +52,15 @@ fn head(reader: &mut impl BufRead) -> Option<(u16, Vec<(String, String)>)> {
 
 /// Sends bytes and reads an answer; none when the server just closed. What it does not want to read it need not.
 pub fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
+    let (status, headers, body) = exchange(address, bytes)?;
+    Some(Answer {
+        status,
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    })
+}
+
+fn exchange(address: SocketAddr, bytes: &[u8]) -> Option<(u16, Vec<(String, String)>, Vec<u8>)> {
     let mut stream = connect(address);
     let _ = stream.write_all(bytes);
     let mut reader = BufReader::new(stream);
@@ -62,11 +71,15 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
         Some((_, length)) => drop(reader.take(length.parse().unwrap()).read_to_end(&mut body)),
         None => drop(reader.read_to_end(&mut body)),
     }
-    Some(Answer {
-        status,
-        headers,
-        body: String::from_utf8_lossy(&body).into_owned(),
-    })
+    Some((status, headers, body))
+}
+
+/// The bytes that are there.
+pub fn download(address: SocketAddr, target: &str) -> Vec<u8> {
+    let text = format!("GET {target} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let (status, _, body) = exchange(address, text.as_bytes()).unwrap_or_else(|| panic!("no answer to {text}"));
+    assert_eq!(status, 200, "{target}");
+    body
 }
 
 /// A request with these headers, `Host` among them.

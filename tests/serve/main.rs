@@ -9,6 +9,7 @@ mod documents;
 mod edits;
 mod events;
 mod exposition;
+mod segments;
 mod served;
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,20 +87,32 @@ fn missing_files(
     }
 }
 
-/// What the paths among a node's parameters may not be.
-pub fn paths_outside(
+/// What the paths among a node's parameters may not be: not even with one of its cameras' names filled in, since a link
+/// may be called like a camera.
+pub fn paths_outside<'c>(
     reader: &mut Reader,
     schema: &ParamsSchema,
     values: &ParamValues,
+    cameras: impl Iterator<Item = &'c str> + Clone,
     files: Files,
     place: impl Fn(&str) -> Span,
 ) {
     for spec in schema.params.iter().filter(|spec| spec.ty == ParamType::Path) {
-        if let Some(Value::Text(path)) = values.get(&spec.name) {
-            is_allowed(reader, path, files, place(&spec.name));
+        let Some(Value::Text(path)) = values.get(&spec.name) else {
+            continue;
+        };
+        let own = path.contains(CAMERA).then(|| cameras.clone()).into_iter().flatten();
+        let filled = own.map(|camera| path.replace(CAMERA, camera));
+        for path in std::iter::once(path.clone()).chain(filled) {
+            if !is_allowed(reader, &path, files, place(&spec.name)) {
+                break;
+            }
         }
     }
 }
+
+/// Where a path has the name of the camera that it is of.
+const CAMERA: &str = "{camera}";
 
 fn is_allowed(reader: &mut Reader, path: &str, files: Files, span: Span) -> bool {
     let allowed = files.system.allows(&files.root.join(path));

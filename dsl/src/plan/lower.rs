@@ -213,7 +213,8 @@ impl Lower<'_, '_, '_> {
         let overrides = self.overrides(reader, slot, &cameras, known);
         let place = |param: &str| step.given.0.get(param).map_or(step.span, |value| value.span);
         for values in std::iter::once(&params).chain(overrides.values()) {
-            declare::paths_outside(reader, &step.spec.params, values, self.files, place);
+            let names = cameras.iter().map(|camera| self.cameras[*camera].name.as_str());
+            declare::paths_outside(reader, &step.spec.params, values, names, self.files, place);
         }
         self.references(reader, slot, &params, &overrides, &cameras, known);
         let query = match (slot.query, inputs.first()) {

@@ -51,8 +51,9 @@ pub fn folders(findings: &mut Vec<Finding>) {
     findings.push(match models {
         0 => Finding::absent(
             "models",
-            "no models/*.onnx here; `detect` needs a model of yours",
-            "yolo export model=yolo11n.pt format=onnx opset=17 && mkdir -p models && mv yolo11n.onnx models/",
+            "no models/*.onnx here; `detect` needs one",
+            "for synthetic cameras take models/demo-yolo11n.onnx of flowrun's repository; for real ones: \
+             yolo export model=yolo11n.pt format=onnx opset=17 && mkdir -p models && mv yolo11n.onnx models/",
         ),
         count => Finding::ok("models", format!("{count} in models/")),
     });
