@@ -4,6 +4,7 @@ mod check;
 mod doctor;
 mod file;
 mod graph;
+mod model;
 mod ops;
 mod plan;
 mod present;
@@ -39,6 +40,8 @@ enum Command {
     Run(run::Run),
     /// Draws pictures of the synthetic junction with labels, to train and measure detectors
     Synth(synth::Synth),
+    /// Compares models and providers, and builds engines ahead of a run
+    Model(model::Model),
     /// Says what this machine has and lacks
     Doctor(doctor::Doctor),
 }
@@ -87,6 +90,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Ops(command) => command.execute(&registry),
         Command::Run(command) => command.execute(&registry),
         Command::Synth(command) => command.execute(),
+        Command::Model(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };
     exit.into()
