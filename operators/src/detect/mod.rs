@@ -108,6 +108,7 @@ impl Offload for Detect {
         BatchPolicy {
             lanes: LANES,
             size: self
+                .opened
                 .accelerator
                 .as_ref()
                 .map_or(self.opened.input.batch.most(), Accelerator::most),
@@ -116,7 +117,12 @@ impl Offload for Detect {
     }
 
     fn lane(&self) -> Result<DetectLane> {
-        let mut pipeline = self.opened.pipelines.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut pipeline = self
+            .opened
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         if let (None, Some(accelerator)) = (&pipeline, &self.opened.accelerator) {
             // A lane that panicked is replaced.
             pipeline = Some(accelerator.pipeline(&self.opened.path)?);
@@ -257,7 +263,8 @@ impl Detect {
     }
     /// How the pool of pictures on the device stands, where there is one.
     pub fn device_pool(&self) -> Option<PoolState> {
-        self.opened.accelerator
+        self.opened
+            .accelerator
             .as_ref()
             .map(|accelerator| accelerator.pools().device.state())
     }
@@ -343,7 +350,9 @@ impl Detect {
             });
             job.result = Some(answer.map(|answer| {
                 let settings = self.settings.get(job.at.camera);
-                self.opened.head.read(answer, settings, &mut lane.head, &mut lane.candidates);
+                self.opened
+                    .head
+                    .read(answer, settings, &mut lane.head, &mut lane.candidates);
                 self.detections(&lane.candidates, geometry)
             }));
         }
