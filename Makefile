@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,13 @@ bench-peers: setup ## Measure beside other tools on the same clip
 
 bench-tracks: setup ## Hold the tracker to Ultralytics' own on recorded detections
 	tools/bench-peers.sh tracks
+
+gpu-test: setup ## Compare all that runs on a GPU with the same on the processor; says `no CUDA device` where there is none
+	$(CARGO) test --release --locked -p flowrun-engine -p flowrun-operators --lib gpu -- --nocapture
+
+gpu-bench: setup ## Measure detection on a GPU beside PyTorch, in one table: make gpu-bench MODEL=yolo11n.onnx
+	@FLOWRUN_GPU_MODEL=$(abspath $(MODEL)) $(CARGO) bench --locked --bench gpu
+	@python3 tools/gpu-peers.py || echo "gpu-bench: no peers: PyTorch is not there"
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory

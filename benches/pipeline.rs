@@ -57,7 +57,7 @@ fn main() {
     let folder = std::env::temp_dir().join(format!("flowrun-pipeline-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     for threads in [1, 2] {
-        let options = ModelOptions { threads, ladder: AUTO };
+        let options = ModelOptions::new(threads, AUTO);
         let mut model = match Model::open(&data.join("models/yolo11n-coco.onnx"), &options) {
             Ok(model) => model,
             Err(error) => {

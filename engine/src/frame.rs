@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use crate::device::Surface;
 use crate::packet::Packet;
 use crate::rows::{ClassId, Rect, Rows, Size, TrackId};
 
@@ -90,6 +91,10 @@ pub trait PictureMemory: Send + Sync {
     fn plane(&self, index: usize) -> &[u8];
     /// Bytes from one row to the next.
     fn stride(&self, index: usize) -> usize;
+    /// The same picture on a device, where it is there already.
+    fn surface(&self) -> Option<&Arc<Surface>> {
+        None
+    }
 }
 
 type Render = Box<dyn Fn() -> Box<dyn PictureMemory> + Send + Sync>;

@@ -40,7 +40,7 @@ fn main() {
     };
     let (threads, rounds) = (number(1, 1), number(2, 5));
     let path = std::path::absolute(model).expect("the working directory is there");
-    let options = ModelOptions { threads, ladder: AUTO };
+    let options = ModelOptions::new(threads, AUTO);
     let mut model = Model::open(&path, &options).expect("the model opens");
     let detect = detect(&path, threads);
     // In turns, because a machine that others use drifts; the first round warms up.

@@ -5,6 +5,7 @@ mod doctor;
 mod file;
 mod fmt;
 mod graph;
+mod model;
 mod ops;
 mod plan;
 mod present;
@@ -48,6 +49,8 @@ enum Command {
     Rollback(reload::Rollback),
     /// Draws pictures of the synthetic junction with labels, to train and measure detectors
     Synth(synth::Synth),
+    /// Compares models and providers, and builds engines ahead of a run
+    Model(model::Model),
     /// Says what this machine has and lacks
     Doctor(doctor::Doctor),
 }
@@ -99,6 +102,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Reload(command) => command.execute(),
         Command::Rollback(command) => command.execute(),
         Command::Synth(command) => command.execute(),
+        Command::Model(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };
     exit.into()

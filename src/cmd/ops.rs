@@ -80,8 +80,7 @@ impl Ops {
                 for entry in &wanted {
                     println!("{:<14} {:<9} {}", entry.kind(), entry.role(), summary(entry.params()));
                 }
-                println!("
-{TEMPLATES}");
+                println!("\n{TEMPLATES}");
             }
             (Format::Text, Some(_)) => wanted.iter().for_each(|entry| describe(entry, registry)),
         }

@@ -1,5 +1,41 @@
-//! Accelerators: what this machine has. Nothing computes on one yet.
+//! Accelerators: what this machine has, and all that is done on one.
+//!
+//! Three levels over the driver: `sys` is its own calls, `result` checks what they answer, and `Gpu` with what is built
+//! on it owns what it names. [`Device`] is what a device can do; [`Gpu`] is NVIDIA's, [`Twin`] the same in the host's
+//! memory. Only this folder writes `unsafe` for the driver.
 
+mod backend;
+mod chip;
+mod fault;
+mod findings;
+mod gpu;
+mod kernels;
+mod memory;
+mod pictures;
+mod pool;
 mod probe;
+mod result;
+mod slots;
+mod stream;
+mod streams;
+mod surface;
+mod sys;
+mod trial;
+mod twin;
 
-pub use probe::{Cuda, CudaDevice, Driver, TENSORRT_LIBRARIES, cuda, is_loadable};
+pub use backend::{Address, Device, Handle, MemoryLeft};
+pub use chip::Chip;
+pub use fault::Fault;
+pub use findings::{Findings, HeadShape};
+pub use gpu::Gpu;
+pub use kernels::{Choice, Kept, Outline};
+pub use memory::{Buffer, Pinned};
+pub use pictures::{Fit, Pictures};
+pub use pool::{BATCHES, DevicePool, FRAMES, Lease, PinnedPool, Pool, PoolState, Poolable};
+pub use probe::{Cuda, CudaDevice, Driver, TENSORRT_LIBRARIES, cuda, is_loadable, tensorrt_version};
+pub use slots::Slots;
+pub use stream::{CudaStream, Fence};
+pub use streams::{StreamBounds, StreamPool};
+pub use surface::{FramePools, Surface};
+pub use trial::{complexity, every_device, found, letterboxed, overlaid};
+pub use twin::Twin;

@@ -109,6 +109,33 @@ pub fn is_loadable(library: &Path) -> bool {
     true
 }
 
+/// The version that the loaded TensorRT reports, as in `8.6.0`; none where there is none.
+pub fn tensorrt_version() -> Option<String> {
+    TENSORRT_LIBRARIES.into_iter().find_map(|name| {
+        let name = CString::new(name).ok()?;
+        // SAFETY: the name ends in NUL; inference would open the library too.
+        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
+        if handle.is_null() {
+            return None;
+        }
+        // SAFETY: `handle` was just opened, and the name ends in NUL.
+        let symbol = unsafe { libc::dlsym(handle, c"getInferLibVersion".as_ptr()) };
+        let version = (!symbol.is_null()).then(|| {
+            // SAFETY: NvInferRuntime.h declares it so in every version.
+            let version = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> i32>(symbol) };
+            // SAFETY: as above; it takes nothing and answers a number.
+            unsafe { version() }
+        });
+        // SAFETY: `handle` is closed once.
+        unsafe { libc::dlclose(handle) };
+        // Up to 8 a digit for major and two each for minor and patch; since 10 two each.
+        version.map(|version| match version {
+            ..10_000 => format!("{}.{}.{}", version / 1000, version / 100 % 10, version % 100),
+            _ => format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100),
+        })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

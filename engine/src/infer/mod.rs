@@ -1,11 +1,30 @@
 //! ONNX Runtime, found at run time: no other module but the doctor's names `ort`.
 //!
 //! `runtime` finds and loads the library, `external` looks at a model file before the library
-//! does, `session` opens a model on the first provider of a ladder that takes it.
+//! does, `session` opens a model on the first provider of a ladder that takes it. `bound` binds it to a device's memory,
+//! `pipeline` puts what comes before and after it there too. `rungs` goes down the ladder while a run is under way, each
+//! provider behind its `breaker`; `batcher` decides which pictures go together.
 
+mod batcher;
+mod bound;
+mod breaker;
+mod cache;
 mod external;
+mod pipeline;
+mod provider;
+mod rungs;
+mod runner;
 mod runtime;
 mod session;
+mod tensorrt;
 
+pub use batcher::{Batcher, Decision, Urgency, snap};
+pub use bound::Bound;
+pub use breaker::{Breaker, BreakerPolicy, BreakerState, Failure};
+pub use cache::EngineCache;
+pub use pipeline::{HeadForm, Pipeline, PipelineOptions};
+pub use provider::{AUTO, Placement, Provider, Recorded, Refusal, absent};
+pub use rungs::{Now, Outcome, RungState, Rungs};
 pub use runtime::{Runtime, runtime};
-pub use session::{AUTO, Element, Model, ModelOptions, OutputTensor, Provider, TensorSpec, TensorView};
+pub use session::{Element, Model, ModelOptions, OutputTensor, TensorSpec, TensorView};
+pub use tensorrt::TensorRt;

@@ -12,34 +12,30 @@ use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::external;
+use super::provider::{Placement, Provider, Recorded, Refusal, missing, register};
 use super::runtime::{Runtime, runtime};
 use crate::errors::{OperatorError, Result};
 
-/// What computes a model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provider {
-    /// ONNX Runtime's own kernels on the host.
-    Cpu,
-}
-
-impl fmt::Display for Provider {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Provider::Cpu => "CPU",
-        })
-    }
-}
-
-/// The ladder that takes the best provider the machine has.
-pub const AUTO: &[Provider] = &[Provider::Cpu];
-
 /// How a model is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ModelOptions<'a> {
     /// Threads that compute one run together, the caller's included; at least 1.
     pub threads: usize,
     /// Providers to try, the best first: the first that takes the model runs it.
     pub ladder: &'a [Provider],
+    /// How it is put onto a GPU, where one takes it.
+    pub placement: Placement,
+}
+
+impl<'a> ModelOptions<'a> {
+    /// So many threads, these providers, and for the rest what suits most.
+    pub fn new(threads: usize, ladder: &'a [Provider]) -> Self {
+        ModelOptions {
+            threads,
+            ladder,
+            placement: Placement::default(),
+        }
+    }
 }
 
 /// The type of a tensor's elements.
@@ -49,6 +45,16 @@ pub enum Element {
     F32,
     /// IEEE 754 binary16.
     F16,
+}
+
+impl Element {
+    /// Bytes of one.
+    pub fn bytes(self) -> usize {
+        match self {
+            Element::F32 => 4,
+            Element::F16 => 2,
+        }
+    }
 }
 
 /// An input or output as the model declares it.
@@ -90,6 +96,22 @@ pub struct Model {
     outputs: Vec<TensorSpec>,
     metadata: BTreeMap<String, String>,
     provider: Provider,
+    refusals: Vec<Refusal>,
+    batch_symbol: Option<String>,
+    /// Kept for the stream in it, which the session works in.
+    placement: Placement,
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        // ONNX Runtime gives pinned memory of a run back in its stream, after the run. Where the session has gone by then,
+        // the last of it is freed where CUDA allows no call, and the process ends (1.31).
+        if let Some(stream) = &self.placement.stream
+            && let Err(fault) = stream.drain()
+        {
+            tracing::debug!(%fault, "a model's stream ended in failure");
+        }
+    }
 }
 
 impl Model {
@@ -104,19 +126,37 @@ impl Model {
         let runtime = runtime()?;
         let mut refusals = Vec::new();
         for provider in options.ladder {
-            match guarded(|| build(runtime, path, options.threads, *provider)) {
-                Ok(session) => return Model::of(session, *provider, path),
-                Err(cause) => refusals.push(format!("{provider}: {cause}")),
+            if let Some(refusal) = missing(*provider, runtime) {
+                refusals.push(told(path, refusal));
+                continue;
+            }
+            match guarded(|| build(runtime, path, options, *provider)) {
+                Ok(session) => return Model::of(session, *provider, path, refusals, options.placement.clone()),
+                Err(cause) => refusals.push(told(
+                    path,
+                    Refusal {
+                        provider: *provider,
+                        cause,
+                        is_loss: true,
+                    },
+                )),
             }
         }
-        let cause = format!("model `{}` cannot be loaded: {}", path.display(), refusals.join("; "));
+        let causes: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+        let cause = format!("model `{}` cannot be loaded: {}", path.display(), causes.join("; "));
         Err(OperatorError::new(cause).help(format!(
             "export the model for an opset that ONNX Runtime {} knows",
             runtime.version()
         )))
     }
 
-    fn of(session: Session, provider: Provider, path: &Path) -> Result<Model> {
+    fn of(
+        session: Session,
+        provider: Provider,
+        path: &Path,
+        refusals: Vec<Refusal>,
+        placement: Placement,
+    ) -> Result<Model> {
         let about = |cause: String| OperatorError::new(format!("model `{}` {cause}", path.display()));
         let specs = |outlets: &[Outlet]| outlets.iter().map(spec).collect::<Result<Vec<_>, _>>().map_err(about);
         let (mut inputs, outputs) = (specs(session.inputs())?, specs(session.outputs())?);
@@ -132,6 +172,13 @@ impl Model {
         if outputs.is_empty() {
             return Err(about("has no output".into()));
         }
+        let batch_symbol = match session.inputs()[0].dtype() {
+            ValueType::Tensor { dimension_symbols, .. } => dimension_symbols
+                .first()
+                .filter(|symbol| !symbol.is_empty())
+                .map(|symbol| symbol.to_string()),
+            _ => None,
+        };
         let metadata = guarded(|| {
             let metadata = session.metadata()?;
             let keys = metadata.custom_keys()?;
@@ -146,6 +193,9 @@ impl Model {
             metadata: metadata.map_err(|cause| about(format!("has metadata that cannot be read: {cause}")))?,
             provider,
             session,
+            refusals,
+            batch_symbol,
+            placement,
         })
     }
 
@@ -161,9 +211,28 @@ impl Model {
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
+    /// What it calls the first dimension of its input, where it leaves that open.
+    pub fn batch_symbol(&self) -> Option<&str> {
+        self.batch_symbol.as_deref()
+    }
     /// What computes it.
     pub fn provider(&self) -> Provider {
         self.provider
+    }
+
+    /// Whether its runs are recorded and replayed.
+    pub fn is_recorded(&self) -> bool {
+        self.placement.recorded.is_some()
+    }
+    /// Which providers did not take it, the best first.
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+    pub(super) fn session_mut(&mut self) -> &mut Session {
+        &mut self.session
     }
 
     /// Runs the model over `input` of shape `dims` and hands out its first output, which is its own: the
@@ -227,28 +296,47 @@ impl OutputTensor {
 }
 
 /// Calls into ort and turns whatever it throws into a text: it panics where ONNX Runtime answers with null.
-fn guarded<T>(call: impl FnOnce() -> ort::Result<T>) -> Result<T, String> {
+pub(super) fn guarded<T>(call: impl FnOnce() -> ort::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("ONNX Runtime gave an answer that makes no sense".into()),
     }
 }
 
-fn build(runtime: &Runtime, path: &Path, threads: usize, provider: Provider) -> ort::Result<Session> {
-    let mut builder = Session::builder(runtime.environment())?
+/// Says a refusal in the log: loudly where it makes the run slower than it need be.
+fn told(path: &Path, refusal: Refusal) -> Refusal {
+    let (model, provider, cause) = (path.display(), refusal.provider, &refusal.cause);
+    if refusal.is_loss {
+        tracing::warn!(%model, %provider, %cause, "a provider refused the model; the next one is tried");
+    } else {
+        tracing::info!(%model, %provider, %cause, "a provider is not there; the next one is tried");
+    }
+    refusal
+}
+
+fn build(runtime: &Runtime, path: &Path, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<Session> {
+    let builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(threads.max(1))?
+        .with_intra_threads(options.threads.max(1))?
         .with_inter_threads(1)?
         // Threads that spin between operators gain about 6 % of a run on cores of their own, and burn what lanes,
         // decoders and workers of a live graph want in between.
         .with_intra_op_spinning(false)?
         // Planning memory by pattern keeps a second copy of all activations (34 MB for YOLO11n at 640) and gains nothing.
         .with_memory_pattern(false)?;
-    match provider {
-        // The host's kernels are always there, below whatever else is registered.
-        Provider::Cpu => {}
-    }
-    builder.commit_from_file(path)
+    let builder = match provider {
+        // All of the graph or none of it: in pieces it would go back and forth between the device and the host.
+        Provider::TensorRt => builder.with_disable_cpu_fallback()?,
+        _ => builder,
+    };
+    let builder = match &options.placement.recorded {
+        Some(Recorded {
+            batch,
+            symbol: Some(symbol),
+        }) => builder.with_dimension_override(symbol, *batch as i64)?,
+        _ => builder,
+    };
+    register(builder, provider, &options.placement)?.commit_from_file(path)
 }
 
 fn spec(outlet: &Outlet) -> Result<TensorSpec, String> {

@@ -4,10 +4,12 @@
 //! still to be thinned out by [`super::nms`]. `EndToEnd` is what YOLOv10 and exports with `nms=True`
 //! give: boxes that need no thinning.
 
+use flowrun_engine::device::HeadShape;
 use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::infer::HeadForm;
 use flowrun_engine::rows::Rect;
 
-use super::nms::{Candidate, Settings, suppress};
+use super::nms::{Candidate, MAX_CANDIDATES, Settings, suppress};
 
 /// Scratch memory of one thread.
 #[derive(Debug, Default)]
@@ -23,6 +25,9 @@ pub trait Head: Send + Sync {
 
     /// Elements of the output for one picture.
     fn picture_len(&self) -> usize;
+
+    /// How a device is to read it, where boxes are thinned out to at most `most`.
+    fn form(&self, most: usize) -> HeadForm;
 
     /// Replaces `out` by what is kept of one picture's output, the surest first, in pixels of the model's input.
     /// Numbers that are not finite never get out.
@@ -73,6 +78,18 @@ impl Head for Grid {
         (4 + self.classes) * self.anchors
     }
 
+    fn form(&self, most: usize) -> HeadForm {
+        // The device keeps a place for each anchor, and so no list that is cut off.
+        if self.anchors > MAX_CANDIDATES {
+            return HeadForm::Rows(4 + self.classes, self.anchors);
+        }
+        let shape = HeadShape {
+            classes: self.classes,
+            anchors: self.anchors,
+        };
+        HeadForm::Grid(shape, most)
+    }
+
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
         out.clear();
         let (boxes, scores) = output.split_at(4 * self.anchors);
@@ -118,6 +135,10 @@ impl Head for EndToEnd {
 
     fn picture_len(&self) -> usize {
         self.rows * 6
+    }
+
+    fn form(&self, _: usize) -> HeadForm {
+        HeadForm::Rows(self.rows, 6)
     }
 
     fn read(&self, output: &[f32], settings: &Settings, _: &mut HeadScratch, out: &mut Vec<Candidate>) {

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Picture;
-use flowrun_engine::infer::{Element, TensorView};
+use flowrun_engine::infer::{Element, Pipeline, TensorView};
 use half::f16;
 
 use super::head::HeadScratch;
@@ -17,6 +17,8 @@ const KEPT_LETTERBOXES: usize = 8;
 
 /// The memory of one thread.
 pub struct DetectLane {
+    /// The way over a device, where there is one.
+    pub(super) pipeline: Option<Pipeline>,
     tensor: Tensor,
     letterboxes: Vec<Letterbox>,
     letterbox_scratch: LetterboxScratch,
@@ -36,9 +38,11 @@ enum Tensor {
 }
 
 impl DetectLane {
-    pub(super) fn new(input: &Input) -> Self {
+    /// Memory for the host's rung; `pipeline` is the device's.
+    pub(super) fn new(input: &Input, pipeline: Option<Pipeline>) -> Self {
         let length = input.batch.most() * input.picture_len();
         DetectLane {
+            pipeline,
             tensor: match input.element {
                 Element::F32 => Tensor::F32(vec![0.0; length]),
                 Element::F16 => Tensor::F16(vec![f16::ZERO; length]),

@@ -5,6 +5,7 @@
 //! sampled as they are, and colours are computed for the pixels of the model's input only: a full-size
 //! RGB picture never exists. Both steps are linear, so their order shows only in rounding.
 
+use flowrun_engine::device::Fit;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Matrix, Picture, PictureLayout, PictureMemory, PixelFormat, Range};
 use flowrun_engine::rows::{Rect, Size};
@@ -73,6 +74,36 @@ impl Geometry {
     }
 }
 
+/// Where a picture of a layout comes to lie, and how a device is to put it there.
+///
+/// # Errors
+/// For pictures without pixels, and for sides of more than 65,536 pixels.
+pub fn fit(layout: PictureLayout, target: Size) -> Result<(Geometry, Fit)> {
+    scalable(layout.size)?;
+    let geometry = Geometry::new(layout.size, target);
+    let colours = Colours::new(layout.matrix, layout.range);
+    let fit = Fit {
+        inner: [geometry.inner.width, geometry.inner.height],
+        margins: [geometry.left, geometry.top],
+        luma: [colours.black, colours.luma],
+        chroma: [
+            colours.red_by_v,
+            colours.green_by_u,
+            colours.green_by_v,
+            colours.blue_by_u,
+        ],
+    };
+    Ok((geometry, fit))
+}
+
+fn scalable(Size { width, height }: Size) -> Result<()> {
+    if width == 0 || height == 0 || width > 65_536 || height > 65_536 {
+        let cause = format!("a picture of {width}x{height} pixels cannot be scaled");
+        return Err(OperatorError::new(cause));
+    }
+    Ok(())
+}
+
 /// What a tensor of pictures is made of.
 pub trait Sample: Copy + 'static {
     /// From 0 to 1.
@@ -127,12 +158,7 @@ impl Letterbox {
     /// # Errors
     /// For pictures without pixels, and for sides of more than 65,536 pixels.
     pub fn new(layout: PictureLayout, target: Size) -> Result<Self> {
-        let Size { width, height } = layout.size;
-        if width == 0 || height == 0 || width > 65_536 || height > 65_536 {
-            return Err(OperatorError::new(format!(
-                "a picture of {width}x{height} pixels cannot be scaled"
-            )));
-        }
+        scalable(layout.size)?;
         let geometry = Geometry::new(layout.size, target);
         let plane = |index, channels, across, down| Plane::new(index, channels, geometry, across, down);
         let planes = match layout.format {

@@ -2,8 +2,12 @@
 //!
 //! [`letterbox`] makes a picture fit, [`head`] reads what the model answers, [`nms`] thins it out,
 //! `labels` names it; `input` checks the model, `lane` holds a thread's memory. Two lanes share one
-//! session: while one infers, the other letterboxes the next picture or thins out the last.
+//! session on the host: while one infers, the other letterboxes the next picture or thins out the last.
+//! On a device each lane has a pipeline of its own (`accelerated`), and the host serves where that fails.
 
+mod accelerated;
+mod alone;
+pub mod compare;
 pub mod head;
 mod input;
 mod labels;
@@ -14,19 +18,23 @@ mod params;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
+use flowrun_engine::device::{Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
-use flowrun_engine::infer::{Model, ModelOptions, Provider};
+use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, Rungs, absent};
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun_engine::rows::{ClassId, Detection};
 
+pub use alone::{Alone, Found};
 pub use lane::DetectLane;
 pub use params::{DetectParams, ModelParams, ProviderChoice};
 
+use accelerated::{Accelerator, Wanted};
 use head::Head;
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
 use letterbox::Geometry;
@@ -34,16 +42,31 @@ use nms::{Candidate, Settings};
 
 /// Two: one prepares and reads while the other infers.
 const LANES: usize = 2;
+/// Room for so many boxes of a picture on a device at least, so that `max` can be edited up to it without opening the model anew.
+const USUAL_MOST: usize = 100;
 
 /// The operator: one model, shared by all cameras.
 pub struct Detect {
-    model: Arc<Mutex<Model>>,
-    input: Input,
-    head: Arc<dyn Head>,
-    names: Arc<[String]>,
-    classes: Arc<[ClassId]>,
+    opened: Arc<Opened>,
     settings: PerCamera<Settings>,
     deadline: Duration,
+}
+
+/// A model that is open, with all that edits of live parameters leave as it is.
+struct Opened {
+    host: Mutex<Model>,
+    accelerator: Option<Accelerator>,
+    /// Pipelines that no lane has taken yet; all are opened before the first frame.
+    pipelines: Mutex<Vec<Pipeline>>,
+    rungs: Rungs,
+    refusals: Vec<String>,
+    path: PathBuf,
+    input: Input,
+    head: Box<dyn Head>,
+    names: Vec<String>,
+    classes: Vec<ClassId>,
+    /// The most boxes of a picture that pipelines have room for.
+    most_kept: usize,
 }
 
 impl Offload for Detect {
@@ -54,59 +77,29 @@ impl Offload for Detect {
     type Lane = DetectLane;
 
     fn new(params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Self> {
-        let base = params.base();
-        check_shared(&params)?;
-        let plan = setup.model(&base.model)?;
-        let model_params = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
-        let options = ModelOptions {
-            threads: base.threads.unwrap_or_else(cores),
-            ladder: model_params.provider.ladder(),
-        };
-        let path = setup.path(&plan.path);
-        let mut model = Model::open(&path, &options)?;
-        let about = |error: OperatorError| OperatorError {
-            cause: format!("model `{}`: {}", base.model.name(), error.cause),
-            remedy: error.remedy,
-        };
-        check_task(&model).map_err(about)?;
-        let input = input_of(&model, base.batch).map_err(about)?;
-        let names = match &model_params.labels {
-            Some(labels) => Some(labels::from_yaml_file(&setup.path(labels))?),
-            None => carried_names(&model).map_err(about)?,
-        };
-        let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).map_err(about)?;
-        let names = complete_names(names, head.as_ref()).map_err(about)?;
-        let classes = names.iter().map(|name| setup.names.intern(name));
-        let classes = classes.collect::<Result<Arc<[_]>, _>>()?;
-        let settings = params.try_map(|params| settings_of(params, &names))?;
+        let plan = setup.model(&params.base().model)?;
+        let mut model = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
+        model.labels = model.labels.map(|labels| setup.path(&labels));
+        let intern = |name: &str| Ok(setup.names.intern(name)?);
+        let detect = Detect::open(&setup.path(&plan.path), &model, params, &intern)?;
         tracing::info!(
             node = setup.node.name,
-            model = %path.display(),
-            provider = %model.provider(),
-            threads = options.threads,
-            batch = input.batch.most(),
+            model = %detect.opened.path.display(),
+            provider = %detect.provider(),
+            device = detect.opened.accelerator.as_ref().map(Accelerator::described),
+            batch = detect.policy().size,
             "model ready"
         );
-        Ok(Detect {
-            model: Arc::new(Mutex::new(model)),
-            input,
-            head: head.into(),
-            names: names.into(),
-            classes,
-            settings,
-            deadline: base.deadline,
-        })
+        Ok(detect)
     }
 
     fn revise(&self, params: PerCamera<DetectParams>, _: &NodeSetup<'_>) -> Result<Option<Self>> {
         check_shared(&params)?;
-        Ok(Some(Detect {
-            model: self.model.clone(),
-            input: self.input.clone(),
-            head: self.head.clone(),
-            names: self.names.clone(),
-            classes: self.classes.clone(),
-            settings: params.try_map(|params| settings_of(params, &self.names))?,
+        let settings = params.try_map(|params| settings_of(params, &self.opened.names))?;
+        let fits = settings.all().all(|settings| settings.max <= self.opened.most_kept);
+        Ok(fits.then(|| Detect {
+            opened: self.opened.clone(),
+            settings,
             deadline: params.base().deadline,
         }))
     }
@@ -114,26 +107,219 @@ impl Offload for Detect {
     fn policy(&self) -> BatchPolicy {
         BatchPolicy {
             lanes: LANES,
-            size: self.input.batch.most(),
+            size: self
+                .opened
+                .accelerator
+                .as_ref()
+                .map_or(self.opened.input.batch.most(), Accelerator::most),
             deadline: self.deadline,
         }
     }
 
     fn lane(&self) -> Result<DetectLane> {
-        Ok(DetectLane::new(&self.input))
+        let mut pipeline = self
+            .opened
+            .pipelines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        if let (None, Some(accelerator)) = (&pipeline, &self.opened.accelerator) {
+            // A lane that panicked is replaced.
+            pipeline = Some(accelerator.pipeline(&self.opened.path)?);
+        }
+        Ok(DetectLane::new(&self.opened.input, pipeline))
     }
 
     fn process(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
-        for jobs in jobs.chunks_mut(self.input.batch.most()) {
-            self.answer(lane, jobs);
+        let served = self.opened.rungs.serve(|provider, most| match provider.is_on_device() {
+            true => self.answer_on_device(lane, jobs, most),
+            false => {
+                jobs.chunks_mut(self.opened.input.batch.most())
+                    .for_each(|jobs| self.answer(lane, jobs));
+                Outcome::Done(())
+            }
+        });
+        if let Err(error) = served {
+            jobs.iter_mut().for_each(|job| job.result = Some(Err(error.clone())));
         }
     }
 }
 
 impl Detect {
-    /// What computes the model.
+    /// The operator over a model file; `intern` gives a class its number.
+    ///
+    /// # Errors
+    /// As [`Offload::new`].
+    fn open(
+        path: &Path,
+        model_params: &ModelParams,
+        params: PerCamera<DetectParams>,
+        intern: &dyn Fn(&str) -> Result<ClassId>,
+    ) -> Result<Self> {
+        let base = params.base();
+        check_shared(&params)?;
+        let ladder = model_params.provider.ladder();
+        let on_host: Vec<Provider> = ladder
+            .iter()
+            .copied()
+            .filter(|provider| !provider.is_on_device())
+            .collect();
+        let options = ModelOptions::new(base.threads.unwrap_or_else(cores), &on_host);
+        // The host's processor is the lowest rung of every ladder, and it says what the model is.
+        let mut model = Model::open(path, &options)?;
+        let about = |error: OperatorError| OperatorError {
+            cause: format!("model `{}`: {}", base.model.name(), error.cause),
+            remedy: error.remedy,
+        };
+        check_task(&model).map_err(about)?;
+        let input = input_of(&model, base.batch).map_err(about)?;
+        let names = match &model_params.labels {
+            Some(labels) => Some(labels::from_yaml_file(labels)?),
+            None => carried_names(&model).map_err(about)?,
+        };
+        let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).map_err(about)?;
+        let names = complete_names(names, head.as_ref()).map_err(about)?;
+        let classes = names.iter().map(|name| intern(name));
+        let classes = classes.collect::<Result<Vec<_>, _>>()?;
+        let settings = params.try_map(|params| settings_of(params, &names))?;
+        let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
+        let wanted = Wanted {
+            model: path,
+            input: &input,
+            input_name: &model.input().name,
+            symbol: model.batch_symbol(),
+            head: head.form(most_kept),
+            batch: base.batch,
+            ordinal: model_params.device,
+            lanes: LANES,
+            may_build: model_params.provider == ProviderChoice::Tensorrt,
+            effort: model_params.effort,
+        };
+        let (found, refusals) = best_accelerator(ladder, &wanted);
+        let mut providers = vec![(model.provider(), input.batch.most())];
+        providers.splice(
+            0..0,
+            found
+                .iter()
+                .map(|(accelerator, _)| (accelerator.provider(), accelerator.most())),
+        );
+        let (accelerator, pipelines) = found.unzip();
+        let opened = Opened {
+            host: Mutex::new(model),
+            accelerator,
+            pipelines: Mutex::new(pipelines.unwrap_or_default()),
+            rungs: Rungs::new(&providers, model_params.breaker()),
+            refusals,
+            path: path.to_owned(),
+            input,
+            head,
+            names,
+            classes,
+            most_kept,
+        };
+        Ok(Detect {
+            opened: Arc::new(opened),
+            settings,
+            deadline: base.deadline,
+        })
+    }
+}
+
+/// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
+fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> (Option<(Accelerator, Vec<Pipeline>)>, Vec<String>) {
+    let mut refusals = Vec::new();
+    for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
+        if let Some(refusal) = absent(provider) {
+            refusals.push(refusal.to_string());
+            continue;
+        }
+        let opened = Accelerator::new(provider, wanted).and_then(|accelerator| {
+            let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
+            Ok((accelerator, pipelines))
+        });
+        match opened {
+            Ok(opened) => return (Some(opened), refusals),
+            Err(OperatorError { cause, remedy }) => {
+                tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
+                refusals.push(format!("{provider}: {cause}"));
+            }
+        }
+    }
+    (None, refusals)
+}
+
+impl Detect {
+    /// What computes the model now.
     pub fn provider(&self) -> Provider {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).provider()
+        self.opened.rungs.serving().unwrap_or(Provider::Cpu)
+    }
+    /// How each provider stands, the best first.
+    pub fn providers(&self) -> Vec<RungState> {
+        self.opened.rungs.states()
+    }
+    /// Why better providers are not used.
+    pub fn refusals(&self) -> &[String] {
+        &self.opened.refusals
+    }
+    /// How the pool of pictures on the device stands, where there is one.
+    pub fn device_pool(&self) -> Option<PoolState> {
+        self.opened
+            .accelerator
+            .as_ref()
+            .map(|accelerator| accelerator.pools().device.state())
+    }
+
+    /// Answers jobs in batches of at most `most`, on the device.
+    fn answer_on_device(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>], most: usize) -> Outcome<()> {
+        let DetectLane {
+            pipeline: Some(pipeline),
+            places,
+            wide,
+            head,
+            candidates,
+            ..
+        } = lane
+        else {
+            return Outcome::Failed(Failure::Other, "this lane has no pipeline".into());
+        };
+        for jobs in jobs.chunks_mut(most.max(1)) {
+            places.clear();
+            for (index, job) in jobs.iter_mut().enumerate() {
+                let Some(frame) = job.input.first() else {
+                    job.result = Some(Ok(Vec::new()));
+                    continue;
+                };
+                match accelerated::place(pipeline, places.len(), &frame.picture, self.opened.input.size) {
+                    Ok(Ok(geometry)) => {
+                        let settings = self.settings.get(job.at.camera);
+                        pipeline.choose(places.len(), accelerated::choice(settings), settings.classes.as_deref());
+                        places.push((index, geometry));
+                        job.result = None;
+                    }
+                    Ok(Err(error)) => job.result = Some(Err(error)),
+                    Err(fault) => {
+                        pipeline.abandon();
+                        return failed(&fault, fault.to_string());
+                    }
+                }
+            }
+            if places.is_empty() {
+                continue;
+            }
+            if let Err(fault) = pipeline.run(places.len()) {
+                return failed(&fault, fault.to_string());
+            }
+            for (place, (index, geometry)) in places.iter().enumerate() {
+                let settings = self.settings.get(jobs[*index].at.camera);
+                candidates.clear();
+                match pipeline.numbers(place, wide) {
+                    [] => candidates.extend(pipeline.kept(place).iter().map(accelerated::candidate)),
+                    numbers => self.opened.head.read(numbers, settings, head, candidates),
+                }
+                jobs[*index].result = Some(Ok(self.detections(candidates, geometry)));
+            }
+        }
+        Outcome::Done(())
     }
 
     fn answer(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
@@ -141,15 +327,15 @@ impl Detect {
         for (index, job) in jobs.iter_mut().enumerate() {
             // A frame without a picture failed before it came here: it is answered, with nothing.
             job.result = match job.input.first() {
-                Some(frame) => lane.place(index, &frame.picture, &self.input).err().map(Err),
+                Some(frame) => lane.place(index, &frame.picture, &self.opened.input).err().map(Err),
                 None => Some(Ok(Vec::new())),
             };
         }
         if lane.places.is_empty() {
             return;
         }
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = self.input.run(&mut model, lane, lane.places.len());
+        let mut model = self.opened.host.lock().unwrap_or_else(PoisonError::into_inner);
+        let output = self.opened.input.run(&mut model, lane, lane.places.len());
         drop(model);
         let floats = output
             .as_ref()
@@ -157,14 +343,16 @@ impl Detect {
             .and_then(|output| output.floats(&mut lane.wide));
         for (place, (index, geometry)) in lane.places.iter().enumerate() {
             let job = &mut jobs[*index];
-            let length = self.head.picture_len();
+            let length = self.opened.head.picture_len();
             let answer = floats.clone().and_then(|floats| {
                 let answer = floats.get(place * length..(place + 1) * length);
                 answer.ok_or_else(|| OperatorError::new("the model answered fewer numbers than it did at first"))
             });
             job.result = Some(answer.map(|answer| {
                 let settings = self.settings.get(job.at.camera);
-                self.head.read(answer, settings, &mut lane.head, &mut lane.candidates);
+                self.opened
+                    .head
+                    .read(answer, settings, &mut lane.head, &mut lane.candidates);
                 self.detections(&lane.candidates, geometry)
             }));
         }
@@ -174,12 +362,20 @@ impl Detect {
     fn detections(&self, candidates: &[Candidate], geometry: &Geometry) -> Vec<Detection> {
         let detection = |candidate: &Candidate| {
             let bbox = geometry.to_source(&candidate.bbox);
-            let class = *self.classes.get(candidate.class)?;
+            let class = *self.opened.classes.get(candidate.class)?;
             let score = candidate.score;
             (bbox.area() > 0.0).then_some(Detection { class, score, bbox })
         };
         candidates.iter().filter_map(detection).collect()
     }
+}
+
+fn failed(fault: &Fault, cause: String) -> Outcome<()> {
+    let failure = match fault {
+        Fault::OutOfMemory(_) => Failure::Memory,
+        _ => Failure::Other,
+    };
+    Outcome::Failed(failure, cause)
 }
 
 fn cores() -> usize {

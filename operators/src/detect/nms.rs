@@ -41,7 +41,7 @@ impl Settings {
 }
 
 /// Candidates beyond this many are dropped, the least sure first.
-const MAX_CANDIDATES: usize = 30_000;
+pub(super) const MAX_CANDIDATES: usize = 30_000;
 /// Pixels between the planes that boxes of different classes are moved to.
 const CLASS_OFFSET: f32 = 7680.0;
 

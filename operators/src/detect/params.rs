@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flowrun_dsl::params::{Choice, Model, Params, Ref};
-use flowrun_engine::infer::{AUTO, Provider};
+use flowrun_engine::infer::{AUTO, BreakerPolicy, Provider};
 
 /// Finds objects on pictures with a YOLO model.
 #[derive(Clone, Debug, Params)]
@@ -27,7 +27,8 @@ pub struct DetectParams {
     /// Whether boxes of different classes compete too.
     #[param(live, default = "#false")]
     pub agnostic: bool,
-    /// Pictures that are inferred together: what the model was exported for, else 1. More helps GPUs only.
+    /// Pictures that are inferred together at most: what the model was exported for, else 32 on a GPU and 1 on the host's
+    /// processor, where more gains nothing.
     #[param(min = 1, max = 64)]
     pub batch: Option<usize>,
     /// How long a picture may wait for others to fill a batch.
@@ -43,6 +44,14 @@ pub struct DetectParams {
 pub enum ProviderChoice {
     /// The best that the machine has.
     Auto,
+    /// TensorRT on an NVIDIA GPU, whose engine is built before the run where it is missing; else the best below it.
+    Tensorrt,
+    /// CUDA on an NVIDIA GPU; else the best below it.
+    Cuda,
+    /// OpenVINO on Intel's hardware; else the host's processor.
+    Openvino,
+    /// The way of a GPU with all its memory on the host, to test it.
+    Twin,
     /// The host's processor.
     Cpu,
 }
@@ -55,14 +64,48 @@ pub struct ModelParams {
     /// What computes the model.
     #[param(default = "auto")]
     pub provider: ProviderChoice,
+    /// Which of several GPUs, in the driver's order.
+    #[param(default = "0", min = 0, max = 63)]
+    pub device: usize,
+    /// How hard TensorRT looks for fast kernels while it builds an engine, from 0, which takes a minute, to 5; its own
+    /// choice unless given.
+    #[param(min = 0, max = 5)]
+    pub effort: Option<usize>,
+    /// Failures in a row after which the next provider serves.
+    #[param(default = "15", min = 1, max = 1000)]
+    pub failures: usize,
+    /// Failures in a row for want of the device's memory after which the next provider serves; before, batches are halved.
+    #[param(default = "3", min = 1, max = 1000)]
+    pub memory_failures: usize,
+    /// How long a provider that keeps failing is left alone.
+    #[param(default = "30s")]
+    pub rest: Duration,
+    /// Calls that must succeed before a provider that has rested is trusted again.
+    #[param(default = "10", min = 1, max = 1000)]
+    pub trials: usize,
 }
 
 impl ProviderChoice {
-    /// Providers to try, the best first.
+    /// Providers to try, the best first; the last is always the host's processor.
     pub(super) fn ladder(self) -> &'static [Provider] {
         match self {
-            ProviderChoice::Auto => AUTO,
+            ProviderChoice::Auto | ProviderChoice::Tensorrt => AUTO,
+            ProviderChoice::Cuda => &[Provider::Cuda, Provider::OpenVino, Provider::Cpu],
+            ProviderChoice::Openvino => &[Provider::OpenVino, Provider::Cpu],
+            ProviderChoice::Twin => &[Provider::Twin, Provider::Cpu],
             ProviderChoice::Cpu => &[Provider::Cpu],
+        }
+    }
+}
+
+impl ModelParams {
+    /// When a provider is left alone.
+    pub(super) fn breaker(&self) -> BreakerPolicy {
+        BreakerPolicy {
+            failures: self.failures as u32,
+            memory_failures: self.memory_failures as u32,
+            rest: self.rest,
+            trials: self.trials as u32,
         }
     }
 }

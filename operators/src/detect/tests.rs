@@ -22,6 +22,7 @@ use super::letterbox::{Letterbox, LetterboxScratch, Sample};
 use super::*;
 use crate::testing::reference_data;
 
+mod device;
 mod golden;
 mod laws;
 mod models;
@@ -58,10 +59,20 @@ fn params(written: &[(&str, &str)]) -> DetectParams {
 
 /// `detect` over a model file, and the run's names.
 fn detect_with(model: &Path, labels: Option<&str>, params: PerCamera<DetectParams>) -> Result<(Detect, Arc<Names>)> {
-    let written: Vec<_> = labels.iter().map(|labels| ("labels", *labels)).collect();
+    // What is looked for here is the host's; `device` has tests of its own.
+    let labels = labels.map(|labels| ("labels", labels));
+    detect_of(
+        model,
+        &Vec::from_iter(labels.into_iter().chain([("provider", "cpu")])),
+        params,
+    )
+}
+
+/// `detect` over a model file with parameters of the model.
+fn detect_of(model: &Path, written: &[(&str, &str)], params: PerCamera<DetectParams>) -> Result<(Detect, Arc<Names>)> {
     let model = ModelPlan {
         path: model.to_owned(),
-        params: values::<ModelParams>(&written),
+        params: values::<ModelParams>(written),
     };
     let plan = Plan {
         version: 1,

@@ -6,6 +6,7 @@ mod encoded;
 mod file;
 mod nal;
 mod packets;
+pub mod photo;
 pub mod rows;
 pub mod rtsp;
 mod size;

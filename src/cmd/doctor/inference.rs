@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use flowrun_engine::infer::runtime;
+use flowrun_engine::infer::{AUTO, Provider, absent, runtime};
 use serde::Serialize;
 
 use super::Finding;
@@ -26,6 +26,7 @@ pub fn examine(findings: &mut Vec<Finding>) -> Option<Loaded> {
             };
             let found = format!("{} from {}", loaded.version, loaded.library.display());
             findings.push(Finding::ok("ONNX Runtime", found));
+            findings.push(providers());
             Some(loaded)
         }
         Err(error) => {
@@ -34,4 +35,14 @@ pub fn examine(findings: &mut Vec<Finding>) -> Option<Loaded> {
             None
         }
     }
+}
+
+/// Which provider a model would be tried on first, and what keeps the better ones away.
+fn providers() -> Finding {
+    let (there, missing): (Vec<&Provider>, Vec<&Provider>) =
+        AUTO.iter().partition(|provider| absent(**provider).is_none());
+    let there: Vec<String> = there.iter().map(ToString::to_string).collect();
+    let causes = missing.iter().filter_map(|provider| absent(**provider));
+    let causes: Vec<String> = causes.map(|refusal| format!("not {refusal}")).collect();
+    Finding::ok("providers", [vec![there.join(", then ")], causes].concat().join("; "))
 }

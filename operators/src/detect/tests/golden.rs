@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 
-const PHOTOS: [&str; 4] = ["bus", "zidane", "roboflow_truck", "dlstreamer_dog_bike_car"];
+pub(super) const PHOTOS: [&str; 4] = ["bus", "zidane", "roboflow_truck", "dlstreamer_dog_bike_car"];
 
 fn golden(data: &Path) -> Value {
     serde_json::from_reader(std::fs::File::open(data.join("golden/detect_nms.json")).unwrap()).unwrap()
@@ -109,7 +109,7 @@ fn from_440(frame: &ffmpeg::frame::Video) -> Picture {
     Picture::new(layout, Box::new(PlainMemory::new(planes)))
 }
 
-fn photo(path: &Path) -> Arc<Picture> {
+pub(super) fn photo(path: &Path) -> Arc<Picture> {
     ffmpeg::init().unwrap();
     let mut input = ffmpeg::format::input(path).unwrap();
     let parameters = input.stream(0).unwrap().parameters();

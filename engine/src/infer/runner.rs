@@ -1,0 +1,124 @@
+//! Where a model's runs are made: on the thread that asks, or on one of its own.
+//!
+//! ONNX Runtime keeps a recorded run with the thread that made it (1.31): on another it would begin again with plain runs,
+//! and record anew while others work. So what records has a thread for life.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use ort::session::IoBinding;
+use ort::value::{DynValueTypeMarker, ValueRefMut};
+
+use super::session::{Model, guarded};
+use crate::device::Fault;
+
+/// Memory of a buffer as ONNX Runtime sees it.
+pub(super) type EndValue = ValueRefMut<'static, DynValueTypeMarker>;
+
+/// A model with both ends bound.
+pub(super) struct Binding {
+    /// What ONNX Runtime is given.
+    pub binding: IoBinding,
+    /// Kept while they are bound.
+    pub _ends: [EndValue; 2],
+}
+
+/// A model that is bound for some sizes.
+pub(super) struct Opened {
+    // Before the session that they belong to.
+    pub bindings: BTreeMap<usize, Binding>,
+    pub model: Model,
+}
+
+// SAFETY: values hold pointers to ONNX Runtime's objects, which any thread may use, one at a time; nothing of them is
+// reached but through the one `Runner` that owns them.
+unsafe impl Send for Opened {}
+
+/// Makes runs.
+pub(super) enum Runner {
+    /// On the thread that asks.
+    Here(Vec<Opened>),
+    /// On its own.
+    Apart(Apart),
+}
+
+/// A thread that makes runs.
+pub(super) struct Apart {
+    asked: Option<SyncSender<usize>>,
+    answers: Receiver<Result<(), Fault>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Runner {
+    /// Runs on the thread that asks, or with `apart` on one of its own.
+    pub fn new(mut opened: Vec<Opened>, apart: bool) -> std::io::Result<Self> {
+        if !apart {
+            return Ok(Runner::Here(opened));
+        }
+        let (asked, asks) = sync_channel::<usize>(1);
+        let (answer, answers) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("inference".into()).spawn(move || {
+            while let Ok(size) = asks.recv() {
+                if answer.send(run(&mut opened, size)).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Runner::Apart(Apart {
+            asked: Some(asked),
+            answers,
+            thread: Some(thread),
+        }))
+    }
+
+    /// Makes a run over so many pictures.
+    pub fn run(&mut self, size: usize) -> Result<(), Fault> {
+        let gone = || Fault::Other("the thread of the model has ended".into());
+        match self {
+            Runner::Here(opened) => run(opened, size),
+            Runner::Apart(apart) => {
+                let asked = apart.asked.as_ref().ok_or_else(gone)?;
+                asked.send(size).map_err(|_| gone())?;
+                apart.answers.recv().map_err(|_| gone())?
+            }
+        }
+    }
+}
+
+fn run(opened: &mut [Opened], size: usize) -> Result<(), Fault> {
+    let found = opened.iter_mut().find_map(|opened| {
+        let binding = opened.bindings.get(&size)?;
+        Some((opened.model.session_mut(), &binding.binding))
+    });
+    let (session, binding) =
+        found.ok_or_else(|| Fault::Unfit(format!("the model was not bound for {size} pictures")))?;
+    guarded(|| session.run_binding(binding).map(drop)).map_err(|cause| {
+        // ONNX Runtime has no code of its own for it: its arena and CUDA say so in words.
+        let full = ["out of memory", "Failed to allocate memory", "CUDA_ERROR_OUT_OF_MEMORY"];
+        match full.iter().any(|words| cause.contains(words)) {
+            true => Fault::OutOfMemory(0),
+            false => Fault::Other(format!("inference failed: {cause}")),
+        }
+    })
+}
+
+impl Drop for Apart {
+    fn drop(&mut self) {
+        self.asked = None;
+        if let Some(thread) = self.thread.take() {
+            // Its runs are guarded; nothing is left to clean up after a panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Runner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Runner::Here(_) => "Runner::Here",
+            Runner::Apart(_) => "Runner::Apart",
+        })
+    }
+}

@@ -1,0 +1,249 @@
+//! `detect` on a device: pictures are letterboxed, inferred and thinned out there, and only what is kept comes back.
+//!
+//! Each lane has a pipeline of its own, with a stream and a session: while one computes, the other sends its pictures.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use flowrun_engine::device::{
+    BATCHES, Choice, Cuda, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin, cuda, tensorrt_version,
+};
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::frame::Picture;
+use flowrun_engine::infer::{
+    EngineCache, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement, Provider, Recorded, TensorRt,
+    runtime,
+};
+use flowrun_engine::rows::{Rect, Size};
+
+use super::input::{Batch, Input};
+use super::letterbox::{Geometry, fit};
+use super::nms::{Candidate, Settings};
+
+/// The most pictures in a batch on a device, unless the graph says otherwise.
+const USUAL_BATCH: usize = 32;
+
+/// What a node's pipelines are made of; each lane opens one.
+pub(super) struct Accelerator {
+    provider: Provider,
+    device: Arc<dyn Device>,
+    options: ModelOptions<'static>,
+    pools: FramePools,
+    size: Size,
+    batches: Vec<usize>,
+    head: HeadForm,
+    symbol: Option<String>,
+}
+
+/// What is asked of an accelerator.
+pub(super) struct Wanted<'a> {
+    pub model: &'a Path,
+    pub input: &'a Input,
+    pub input_name: &'a str,
+    pub symbol: Option<&'a str>,
+    pub head: HeadForm,
+    pub batch: Option<usize>,
+    pub ordinal: usize,
+    pub lanes: usize,
+    pub may_build: bool,
+    pub effort: Option<usize>,
+}
+
+impl Accelerator {
+    /// Opens a provider's device and sees that all it needs is there.
+    ///
+    /// # Errors
+    /// One sentence: what is missing.
+    pub fn new(provider: Provider, wanted: &Wanted<'_>) -> Result<Self> {
+        let device: Arc<dyn Device> = match provider {
+            Provider::Twin => Twin::new(usize::MAX / 2),
+            _ => {
+                let cuda = Gpu::open(wanted.ordinal)?;
+                cuda.load_kernels()?;
+                cuda
+            }
+        };
+        let batches = match (wanted.input.batch, wanted.batch) {
+            (Batch::Exactly(size), _) => vec![size],
+            (Batch::UpTo(_), asked) => up_to(asked.unwrap_or(USUAL_BATCH)),
+        };
+        let most = batches.last().copied().unwrap_or(1);
+        let mut placement = Placement {
+            device: wanted.ordinal,
+            ..Placement::default()
+        };
+        if provider == Provider::TensorRt {
+            placement.tensorrt = tensorrt(wanted, &*device, most)?;
+        }
+        let ladder: &'static [Provider] = match provider {
+            Provider::TensorRt => &[Provider::TensorRt],
+            Provider::Twin => &[Provider::Twin],
+            _ => &[Provider::Cuda],
+        };
+        Ok(Accelerator {
+            provider,
+            pools: FramePools::new(&device, wanted.lanes * most),
+            device,
+            options: ModelOptions {
+                placement,
+                ..ModelOptions::new(1, ladder)
+            },
+            size: wanted.input.size,
+            batches,
+            head: wanted.head,
+            symbol: wanted.symbol.map(str::to_owned),
+        })
+    }
+
+    /// What computes.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+    /// The most pictures in a batch.
+    pub fn most(&self) -> usize {
+        self.batches.last().copied().unwrap_or(1)
+    }
+    /// Where pictures lie on their way.
+    pub fn pools(&self) -> &FramePools {
+        &self.pools
+    }
+    /// The device, and how much of its memory is left.
+    pub fn described(&self) -> String {
+        let left = |MemoryLeft { free, whole }: MemoryLeft| format!("{} of {} MiB free", free >> 20, whole >> 20);
+        match self.device.memory() {
+            Ok(memory) => format!("{}, {}", self.device.chip(), left(memory)),
+            Err(fault) => format!("{}, {fault}", self.device.chip()),
+        }
+    }
+
+    /// Opens a pipeline for each lane. TensorRT's are opened one after the other, since the first may build an engine that
+    /// the others find; the rest at once, since each looks for its kernels for seconds.
+    ///
+    /// # Errors
+    /// As [`Accelerator::pipeline`].
+    pub fn pipelines(&self, model: &Path, lanes: usize) -> Result<Vec<Pipeline>> {
+        if self.provider == Provider::TensorRt {
+            return (0..lanes).map(|_| self.pipeline(model)).collect();
+        }
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..lanes).map(|_| scope.spawn(|| self.pipeline(model))).collect();
+            let panicked = |_| Err(OperatorError::new("opening the model panicked"));
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(panicked))
+                .collect()
+        })
+    }
+
+    /// Opens a pipeline: the model in a stream of its own, run and recorded for each size of batch.
+    ///
+    /// # Errors
+    /// When the provider refuses the model, or a run fails.
+    pub fn pipeline(&self, model: &Path) -> Result<Pipeline> {
+        let stream = Arc::new(CudaStream::open(&self.device)?);
+        let mut options = self.options.clone();
+        options.placement.stream = Some(stream.clone());
+        let tensorrt = options.placement.tensorrt.folder.clone();
+        let tensorrt = tensorrt.filter(|_| self.provider == Provider::TensorRt);
+        let mut open = |size: Option<usize>| {
+            options.placement.recorded = size.map(|batch| Recorded {
+                batch,
+                symbol: self.symbol.clone(),
+            });
+            Model::open(model, &options)
+        };
+        let options = PipelineOptions {
+            size: [self.size.width, self.size.height],
+            batches: &self.batches,
+            head: self.head,
+            pools: self.pools.clone(),
+            // TensorRT's engine serves all sizes, and opening it takes seconds.
+            recorded: self.provider == Provider::Cuda,
+        };
+        let pipeline = Pipeline::new(stream, &options, &mut open)?;
+        if let Some(folder) = tensorrt {
+            EngineCache::at(&folder).finish_once()?;
+        }
+        Ok(pipeline)
+    }
+}
+
+/// The pooled sizes below a bound, and the bound.
+fn up_to(most: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> = BATCHES.into_iter().filter(|size| *size < most).collect();
+    sizes.push(most.max(1));
+    sizes
+}
+
+/// How TensorRT is to work, where its engine is built or may be.
+fn tensorrt(wanted: &Wanted<'_>, device: &dyn Device, most: usize) -> Result<TensorRt> {
+    let Size { width, height } = wanted.input.size;
+    let shape = |batch: usize| format!("{}:{batch}x3x{height}x{width}", wanted.input_name);
+    let mut options = TensorRt {
+        effort: wanted.effort.map(|effort| effort as u8),
+        ..TensorRt::default()
+    };
+    if let Batch::UpTo(_) = wanted.input.batch {
+        options.shapes = Some([shape(1), shape(most), shape(most)]);
+    }
+    let driver = match cuda() {
+        Cuda::Present(driver) => driver.cuda,
+        Cuda::Absent | Cuda::Broken(_) => String::new(),
+    };
+    let versions = format!("{} {:?} {driver}", runtime()?.version(), tensorrt_version());
+    let cache = EngineCache::open(wanted.model, device.chip(), &versions, &options)?;
+    if !cache.is_built()? {
+        if !wanted.may_build {
+            let cause = format!("no TensorRT engine is built for this model on {}", device.chip().name);
+            return Err(OperatorError::new(cause).help("build it once with `flowrun model build MODEL`"));
+        }
+        tracing::warn!(model = %wanted.model.display(), "TensorRT builds its engine, which takes minutes");
+    }
+    options.folder = Some(cache.folder().to_owned());
+    Ok(options)
+}
+
+/// How the device is told what is kept.
+pub(super) fn choice(settings: &Settings) -> Choice {
+    Choice {
+        min_score: settings.min_score,
+        iou: settings.iou,
+        max: settings.max as u32,
+        agnostic: u32::from(settings.agnostic),
+    }
+}
+
+/// A box that came from the device.
+pub(super) fn candidate(kept: &Kept) -> Candidate {
+    let [x1, y1, x2, y2] = kept.corners;
+    Candidate {
+        bbox: Rect { x1, y1, x2, y2 },
+        score: kept.score,
+        class: kept.class as usize,
+    }
+}
+
+/// Sends a picture to a place of the next batch. The outer error is the device's, the inner one the picture's own.
+pub(super) fn place(
+    pipeline: &mut Pipeline,
+    place: usize,
+    picture: &Picture,
+    target: Size,
+) -> Result<Result<Geometry>, Fault> {
+    let (geometry, fit) = match fit(picture.layout(), target) {
+        Ok(fitted) => fitted,
+        Err(error) => return Ok(Err(error)),
+    };
+    // Rendering a picture, or a decoder's memory, is others' code: its panic must cost one frame, not a batch.
+    let readable = catch_unwind(AssertUnwindSafe(|| picture.memory().stride(0)));
+    if readable.is_err() {
+        return Ok(Err(OperatorError::new("the picture's pixels cannot be read")));
+    }
+    match catch_unwind(AssertUnwindSafe(|| pipeline.place(place, picture, &fit))) {
+        Ok(Ok(())) => Ok(Ok(geometry)),
+        Ok(Err(Fault::Unfit(cause))) => Ok(Err(cause.into())),
+        Ok(Err(fault)) => Err(fault),
+        Err(_) => Ok(Err(OperatorError::new("the picture's pixels cannot be read"))),
+    }
+}

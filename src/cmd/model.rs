@@ -1,0 +1,215 @@
+//! `flowrun model`: what a model answers on one provider and on another, and TensorRT engines ahead of time.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_operators::detect::Alone;
+use flowrun_operators::detect::compare::{Agreement, labels_from_text, mean_average_precision};
+use flowrun_operators::source::photo::photo;
+
+use crate::cmd::Exit;
+
+/// Boxes that one of the two is less sure of than this are asked for all the same, so that one near the bound is matched.
+const MARGIN: f32 = 0.1;
+
+#[derive(Args)]
+pub struct Model {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds a model's TensorRT engine and keeps it for later runs
+    Build(Build),
+    /// Says how far two models, or one on two providers, agree on pictures
+    Compare(Compare),
+}
+
+/// What computes a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum On {
+    Auto,
+    Tensorrt,
+    Cuda,
+    Openvino,
+    Twin,
+    Cpu,
+}
+
+impl On {
+    fn name(self) -> &'static str {
+        match self {
+            On::Auto => "auto",
+            On::Tensorrt => "tensorrt",
+            On::Cuda => "cuda",
+            On::Openvino => "openvino",
+            On::Twin => "twin",
+            On::Cpu => "cpu",
+        }
+    }
+}
+
+#[derive(Args)]
+struct Build {
+    /// The ONNX file
+    model: PathBuf,
+    /// The largest batch that `detect` will ask for, as its `batch=`
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    batch: Option<u16>,
+    /// Which of several GPUs, in the driver's order
+    #[arg(long, default_value_t = 0)]
+    device: u8,
+    /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
+    effort: Option<u8>,
+}
+
+#[derive(Args)]
+struct Compare {
+    /// The first ONNX file
+    first: PathBuf,
+    /// The second ONNX file; may be the same
+    second: PathBuf,
+    /// A folder of pictures; `NAME.txt` beside a picture, or in a folder `labels` beside it, says what is on it
+    #[arg(long)]
+    images: PathBuf,
+    /// What computes the first
+    #[arg(long, value_enum, default_value = "cpu")]
+    first_on: On,
+    /// What computes the second
+    #[arg(long, value_enum, default_value = "auto")]
+    second_on: On,
+    /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
+    effort: Option<u8>,
+    /// Boxes that a model is less sure of do not count
+    #[arg(long, default_value_t = 0.35)]
+    min_score: f32,
+    /// Which share of all boxes both must have found; below it the command fails
+    #[arg(long)]
+    floor: Option<f32>,
+}
+
+impl Model {
+    pub fn execute(&self) -> Exit {
+        let done = match &self.command {
+            Command::Build(build) => build.execute().map(|()| true),
+            Command::Compare(compare) => compare.execute(),
+        };
+        match done {
+            Ok(true) => Exit::Done,
+            Ok(false) => Exit::Failed,
+            Err(OperatorError { cause, remedy }) => {
+                eprintln!("error: {cause}");
+                if let Some(remedy) = remedy {
+                    eprintln!("help: {remedy}");
+                }
+                Exit::Failed
+            }
+        }
+    }
+}
+
+impl Build {
+    fn execute(&self) -> Result<()> {
+        let device = self.device.to_string();
+        let batch = self.batch.map(|batch| batch.to_string());
+        let detect: Vec<(&str, &str)> = batch.iter().map(|batch| ("batch", batch.as_str())).collect();
+        let effort = self.effort.map(|effort| effort.to_string());
+        let mut model = vec![("provider", "tensorrt"), ("device", device.as_str())];
+        model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+        let opened = Alone::open(&self.model, &model, &detect)?;
+        if opened.provider() == flowrun_engine::infer::Provider::TensorRt {
+            println!("{}: its TensorRT engine is there", self.model.display());
+            return Ok(());
+        }
+        let causes = opened.refusals().join("; ");
+        Err(
+            OperatorError::new(format!("no TensorRT engine for {}: {causes}", self.model.display()))
+                .help("`flowrun doctor` says what this machine has"),
+        )
+    }
+}
+
+impl Compare {
+    /// Whether the two agree as far as was asked.
+    fn execute(&self) -> Result<bool> {
+        let pictures = pictures(&self.images)?;
+        let least = (self.min_score - MARGIN).max(0.01).to_string();
+        let effort = self.effort.map(|effort| effort.to_string());
+        let open = |path: &Path, on: On| {
+            let mut model = vec![("provider", on.name())];
+            model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+            Alone::open(path, &model, &[("min-score", &least)])
+        };
+        let (mut first, mut second) = (open(&self.first, self.first_on)?, open(&self.second, self.second_on)?);
+        for (path, opened) in [(&self.first, &first), (&self.second, &second)] {
+            println!("{} on {}", path.display(), opened.provider());
+            opened
+                .refusals()
+                .iter()
+                .for_each(|refusal| println!("  not on {refusal}"));
+        }
+        let mut agreement = Agreement::default();
+        let mut labelled = [Vec::new(), Vec::new()];
+        for path in &pictures {
+            let picture = photo(path)?;
+            let (one, other) = (first.find(&picture)?, second.find(&picture)?);
+            agreement.add(&one, &other, self.min_score);
+            if let Some(text) = labels_beside(path) {
+                let size = picture.layout().size;
+                let size = [size.width as f32, size.height as f32];
+                let labels = labels_from_text(&text, first.classes(), size);
+                let labels = labels.map_err(|cause| format!("labels of `{}`: {cause}", path.display()))?;
+                labelled[0].push((one, labels.clone()));
+                labelled[1].push((other, labels));
+            }
+        }
+        let Agreement {
+            matched,
+            only_first,
+            only_second,
+            overlap: [overlap, least_overlap],
+            drift: [drift, most_drift],
+            ..
+        } = agreement;
+        println!("pictures      {}", pictures.len());
+        println!("boxes         {matched} in both, {only_first} in the first alone, {only_second} in the second alone");
+        println!("overlap       {overlap:.4} on average, {least_overlap:.4} at least");
+        println!("score drift   {drift:.4} on average, {most_drift:.4} at most");
+        if let [Some(one), Some(other)] = labelled.map(|pictures| mean_average_precision(&pictures)) {
+            println!("mAP at 0.5    {one:.4} and {other:.4}");
+        }
+        let share = agreement.share();
+        println!("agreement     {share:.4}");
+        Ok(self.floor.is_none_or(|floor| share >= floor))
+    }
+}
+
+/// The pictures of a folder, by name.
+fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
+    let about = |cause: String| OperatorError::new(format!("`{}` {cause}", folder.display()));
+    let entries = std::fs::read_dir(folder).map_err(|error| about(format!("cannot be read: {error}")))?;
+    let known = |path: &PathBuf| {
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "bmp"].contains(&&*extension))
+    };
+    let mut pictures: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
+    pictures.sort();
+    match pictures.is_empty() {
+        true => Err(about("holds no pictures".into()).help("give a folder of JPEG or PNG files")),
+        false => Ok(pictures),
+    }
+}
+
+fn labels_beside(picture: &Path) -> Option<String> {
+    let beside = picture.with_extension("txt");
+    let apart = picture.parent()?.parent()?.join("labels").join(beside.file_name()?);
+    [beside, apart]
+        .into_iter()
+        .find_map(|path| std::fs::read_to_string(path).ok())
+}
