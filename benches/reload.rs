@@ -196,7 +196,7 @@ fn added() {
         quiet.push(latency(&running).since(&before));
         let graph = rows_graph(CAMERAS + index + 1);
         let (_, compiled) =
-            flowrun::compile_text("bench.kdl", &graph, Path::new("."), &registry()).expect("the graph is right");
+            flowrun::compile_text("bench.kdl", graph.as_str(), Path::new("."), &registry()).expect("the graph is right");
         let (before, began) = (latency(&running), Instant::now());
         let Ok(Outcome::Made(receipt)) = running.editor().reload(compiled.plan, None, None) else {
             panic!("the edit was not made");
