@@ -7,7 +7,7 @@
 //! | 1,000 cameras of rows: how long does adding one take, and what does it do to the others' p99? | 100 ms; 10 % or 2 ms |
 //! | 2,000 edits: does memory stay where it was? | yes |
 //!
-//! Prints medians and the worst; never fails on what it measures. The detector needs ONNX Runtime, else its part is
+//! `cargo bench --bench reload -- added` runs one part: `threshold`, `rebuilt`, `added` or `many`. Prints medians and the worst; never fails on what it measures. The detector needs ONNX Runtime, else its part is
 //! left out. `FLOWRUN_BENCH_EDITS` is the number of edits in the last part, `FLOWRUN_BENCH_SECONDS` makes the first of
 //! random edits last that long (`make soak-reload`).
 
@@ -195,8 +195,8 @@ fn added() {
         std::thread::sleep(WINDOW);
         quiet.push(latency(&running).since(&before));
         let graph = rows_graph(CAMERAS + index + 1);
-        let (_, compiled) =
-            flowrun::compile_text("bench.kdl", graph.as_str(), Path::new("."), &registry()).expect("the graph is right");
+        let (_, compiled) = flowrun::compile_text("bench.kdl", graph.as_str(), Path::new("."), &registry())
+            .expect("the graph is right");
         let (before, began) = (latency(&running), Instant::now());
         let Ok(Outcome::Made(receipt)) = running.editor().reload(compiled.plan, None, None) else {
             panic!("the edit was not made");
@@ -347,8 +347,16 @@ fn main() {
     if let Some(seconds) = seconds.and_then(|text| text.parse().ok()) {
         return soak(seconds);
     }
-    threshold();
-    rebuilt();
-    added();
-    many();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let parts: [(&str, fn()); 4] = [
+        ("threshold", threshold),
+        ("rebuilt", rebuilt),
+        ("added", added),
+        ("many", many),
+    ];
+    for (name, part) in parts {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            part();
+        }
+    }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 
 use bytes::Bytes;
@@ -81,6 +82,8 @@ pub struct Site {
     mounts: RwLock<Mounts>,
     /// What an edit of the graph that is being prepared will put there.
     staged: Mutex<Option<Staged>>,
+    /// Whether the run is over: what stands then stays, to say so to those who ask.
+    settled: AtomicBool,
 }
 
 #[derive(Default)]
@@ -171,8 +174,16 @@ impl Site {
         *self.staged() = None;
     }
 
-    /// Takes away what stands at a path, if it is this resource.
+    /// Lets what stands stay: the run is over.
+    pub fn settle(&self) {
+        self.settled.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes away what stands at a path, if it is this resource and the run goes on.
     pub fn unmount(&self, path: &str, resource: &Arc<dyn Resource>) {
+        if self.settled.load(Ordering::SeqCst) {
+            return;
+        }
         let mut mounts = self.mounts.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         let same = |known: &Arc<dyn Resource>| std::ptr::addr_eq(Arc::as_ptr(known), Arc::as_ptr(resource));
         if mounts.get(path).is_some_and(same) {

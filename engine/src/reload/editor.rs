@@ -244,6 +244,7 @@ impl Editor {
                 shared.context.fail(cause);
             }
             shared.context.end();
+            shared.context.audience.site.settle();
             shared.intake.join();
             for node in &installation.nodes {
                 if let NodeParts::Sink(_, writer) = node {
