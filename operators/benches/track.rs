@@ -19,7 +19,6 @@ fn defaults() -> TrackParams {
         track_high_thresh: 0.25,
         track_low_thresh: 0.1,
         new_track_thresh: 0.25,
-        new_track_overlap: 1.0,
         track_buffer: 30,
         match_thresh: 0.8,
         fuse_score: true,

@@ -187,20 +187,7 @@ impl ByteTrack {
         }
         pool.append(&mut probation);
 
-        // Those that begin now are not in the list: detections of one frame are two things, or the detector's to thin out.
-        let seen: Vec<_> = match params.new_track_overlap < 1.0 {
-            true => pool
-                .iter()
-                .filter(|track| track.seen == step)
-                .map(|track| track.motion.corners())
-                .collect(),
-            false => Vec::new(),
-        };
-        let is_second = |candidate: &Candidate| {
-            let overlap = |corners: &[f64; 4]| 1.0 - distance(corners, &candidate.corners);
-            seen.iter().any(|corners| overlap(corners) > params.new_track_overlap)
-        };
-        let begins = |candidate: &&Candidate| candidate.score >= params.new_track_thresh && !is_second(candidate);
+        let begins = |candidate: &&Candidate| candidate.score >= params.new_track_thresh;
         for candidate in third.candidates.iter().filter(begins) {
             self.last_id += 1;
             pool.push(Followed {

@@ -42,10 +42,6 @@ pub struct TrackParams {
     /// The least score with which a track begins.
     #[param(live, default = "0.25", min = 0.0, max = 1.0)]
     pub new_track_thresh: f32,
-    /// A detection that overlaps a track seen in the same frame by more than this ratio of their union begins none: a
-    /// second box of one thing. At 1 all may.
-    #[param(live, default = "1", min = 0.0, max = 1.0)]
-    pub new_track_overlap: f64,
     /// For how many frames of this camera, those left out not counted, a lost object may come back as the same track.
     #[param(live, default = "30", min = 0, max = 100_000)]
     pub track_buffer: u32,

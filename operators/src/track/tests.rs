@@ -23,7 +23,6 @@ fn defaults() -> TrackParams {
         track_high_thresh: 0.25,
         track_low_thresh: 0.1,
         new_track_thresh: 0.25,
-        new_track_overlap: 1.0,
         track_buffer: 30,
         match_thresh: 0.8,
         fuse_score: true,
@@ -295,28 +294,6 @@ fn a_lost_track_comes_back_within_the_buffer_only() {
     };
     assert_eq!(back_after(5), 1);
     assert_eq!(back_after(6), 2);
-}
-
-#[test]
-fn a_second_box_of_a_thing_that_is_followed_begins_no_track() {
-    let followed = |overlap: &str, second: [f32; 4]| {
-        let run = (1..4).fold(
-            Harness::<TrackObjects>::new()
-                .param("new-track-overlap", overlap)
-                .frame(0, [detection(HERE, 0.9, 0)]),
-            |harness, frame| harness.frame(frame, [detection(HERE, 0.9, 0), detection(second, 0.5, 1)]),
-        );
-        run.rows_of(3).len()
-    };
-    // The upper two thirds of the same box, taken for something else.
-    let [x1, y1, x2, y2] = HERE;
-    let part = [x1, y1, x2, y1 + (y2 - y1) * 2.0 / 3.0];
-    let beside = [x2 + 50.0, y1, x2 + 50.0 + (x2 - x1), y2];
-    assert_eq!(followed("1", part), 2);
-    assert_eq!(followed("0.7", part), 2);
-    assert_eq!(followed("0.6", part), 1);
-    assert_eq!(followed("0.6", beside), 2);
-    assert_eq!(followed("1", HERE), 2, "nothing is left out by default");
 }
 
 #[test]
