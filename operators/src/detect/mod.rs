@@ -1,14 +1,15 @@
 //! `detect`: finds objects on pictures with a YOLO model.
 //!
 //! [`letterbox`] makes a picture fit, [`head`] reads what the model answers, [`nms`] thins it out,
-//! `labels` names it; `input` checks the model, `lane` holds a thread's memory. Two lanes share one
-//! session on the host: while one infers, the other letterboxes the next picture or thins out the last.
+//! `labels` names it; `input` checks the model, `lane` holds a thread's memory, `host` has the sessions on the processor.
+//! With one thread two lanes share one session: while one infers, the other letterboxes the next picture or thins out the last.
 //! On a device each lane has a pipeline of its own (`accelerated`), and the host serves where that fails.
 
 mod accelerated;
 mod alone;
 pub mod compare;
 pub mod head;
+mod host;
 mod input;
 mod labels;
 mod lane;
@@ -36,6 +37,7 @@ pub use params::{DetectParams, ModelParams, ProviderChoice};
 
 use accelerated::{Accelerator, Wanted};
 use head::Head;
+use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
@@ -54,7 +56,7 @@ pub struct Detect {
 
 /// A model that is open, with all that edits of live parameters leave as it is.
 struct Opened {
-    host: Mutex<Model>,
+    host: Host,
     accelerator: Option<Accelerator>,
     /// Pipelines that no lane has taken yet; all are opened before the first frame.
     pipelines: Mutex<Vec<Pipeline>>,
@@ -164,9 +166,10 @@ impl Detect {
             .copied()
             .filter(|provider| !provider.is_on_device())
             .collect();
-        let options = ModelOptions::new(base.threads.unwrap_or_else(cores), &on_host);
+        let shares = shares(base.threads.unwrap_or_else(cores), LANES);
         // The host's processor is the lowest rung of every ladder, and it says what the model is.
-        let mut model = Model::open(path, &options)?;
+        let session = |threads: usize| Model::open(path, &ModelOptions::new(threads, &on_host));
+        let mut model = session(shares[0])?;
         let about = |error: OperatorError| OperatorError {
             cause: format!("model `{}`: {}", base.model.name(), error.cause),
             remedy: error.remedy,
@@ -177,7 +180,8 @@ impl Detect {
             Some(labels) => Some(labels::from_yaml_file(labels)?),
             None => carried_names(&model).map_err(about)?,
         };
-        let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).map_err(about)?;
+        let count = names.as_ref().map(Vec::len);
+        let head = warm_up(&mut model, &input, count).map_err(about)?;
         let names = complete_names(names, head.as_ref()).map_err(about)?;
         let classes = names.iter().map(|name| intern(name));
         let classes = classes.collect::<Result<Vec<_>, _>>()?;
@@ -204,8 +208,15 @@ impl Detect {
                 .map(|(accelerator, _)| (accelerator.provider(), accelerator.most())),
         );
         let (accelerator, pipelines) = found.unzip();
+        // Where a device computes, the processor only stands in for it.
+        let beside = if accelerator.is_none() { &shares[1..] } else { &[] };
+        let others = beside.iter().map(|threads| {
+            let mut other = session(*threads)?;
+            warm_up(&mut other, &input, count).map_err(about)?;
+            Ok(other)
+        });
         let opened = Opened {
-            host: Mutex::new(model),
+            host: Host::new(model, others)?,
             accelerator,
             pipelines: Mutex::new(pipelines.unwrap_or_default()),
             rungs: Rungs::new(&providers, model_params.breaker()),
@@ -334,9 +345,7 @@ impl Detect {
         if lane.places.is_empty() {
             return;
         }
-        let mut model = self.opened.host.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = self.opened.input.run(&mut model, lane, lane.places.len());
-        drop(model);
+        let output = self.opened.host.run(&self.opened.input, lane, lane.places.len());
         let floats = output
             .as_ref()
             .map_err(Clone::clone)
