@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowrun_engine::rows::{ClassId, Detection, Rect};
-use flowrun_operators::track::{Algorithm, ByteTrack, TrackParams};
+use flowrun_operators::track::{Algorithm, ByteTrack, TrackParams, OnModelChange};
 
 fn main() {
     divan::main();
@@ -22,6 +22,7 @@ fn defaults() -> TrackParams {
         track_buffer: 30,
         match_thresh: 0.8,
         fuse_score: true,
+        on_model_change: OnModelChange::Bridge,
     }
 }
 

@@ -8,8 +8,9 @@ mod watch;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use flowrun_dsl::plan::{PlanDiff, Reach};
+use flowrun_dsl::plan::{Plan, PlanDiff, Reach};
 use flowrun_dsl::system::Confined;
+use flowrun_dsl::value::Value;
 use flowrun_dsl::{Compiled, Diagnostics, SourceFile};
 use flowrun_engine::registry::Registry;
 use flowrun_engine::reload::{Editor, Outcome, Probation, Receipt, ReloadError};
@@ -188,8 +189,20 @@ impl Live {
         applied
     }
 
+    /// What the graph at work touches.
+    fn reach(&self, plan: &Plan) -> Reach {
+        Reach::of(plan, &self.current().source, &self.registry)
+    }
+
     fn try_apply(&self, bytes: Vec<u8>, expected: Option<&str>, by: By) -> Result<Applied, EditError> {
-        let (source, compiled) = self.compile(bytes)?;
+        let confined = by == By::Api && !self.rules.allow_paths;
+        let reach = self.reach(&self.editor.context().generation().plan);
+        let (source, compiled) = match confined {
+            // Another's text may not even ask what files there are.
+            true => compile_bytes(&self.path, bytes, &reach.within(&self.rules.system), &self.registry)
+                .map_err(EditError::Graph)?,
+            false => self.compile(bytes)?,
+        };
         let running = {
             let current = self.current();
             let plan = self.editor.context().generation().plan.clone();
@@ -199,11 +212,12 @@ impl Live {
                     diff: Box::new(self.editor.diff(&compiled.plan)),
                 });
             }
-            if by == By::Api && !self.rules.allow_paths {
-                let reach = Reach::of(&compiled.plan, &source, &self.registry);
-                let beyond = reach.beyond(&Reach::of(&plan, &current.source, &self.registry));
+            if confined {
+                let wanted = Reach::of(&compiled.plan, &source, &self.registry).beyond(&reach);
+                let mut beyond: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+                beyond.extend(misdirected(&plan, &compiled.plan));
                 if !beyond.is_empty() {
-                    return Err(EditError::Beyond(beyond.iter().map(ToString::to_string).collect()));
+                    return Err(EditError::Beyond(beyond));
                 }
             }
             plan
@@ -264,6 +278,31 @@ impl Live {
         }
         applied
     }
+}
+
+/// Secrets that an edit would send where the graph at work does not: each with the camera that would.
+fn misdirected(running: &Plan, edited: &Plan) -> Vec<String> {
+    let sent = |plan: &Plan| -> Vec<(String, String, String)> {
+        let mut pairs = Vec::new();
+        for camera in &plan.cameras {
+            let values = || camera.params.values();
+            for secret in values() {
+                let Value::Secret(name) = secret else { continue };
+                let texts = values().filter_map(|value| match value {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                });
+                pairs.extend(texts.map(|text| (name.clone(), text, camera.name.clone())));
+            }
+        }
+        pairs
+    };
+    let known = sent(running);
+    let news = sent(edited).into_iter().filter(|(secret, text, _)| {
+        text.contains("://") && !known.iter().any(|known| (&known.0, &known.1) == (secret, text))
+    });
+    news.map(|(secret, text, camera)| format!("`{secret}` sent to {text} (camera `{camera}`)"))
+        .collect()
 }
 
 /// What went wrong with a graph, with its text to point at.
