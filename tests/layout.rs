@@ -237,8 +237,10 @@ fn unsafe_stays_in_the_wrappers_and_says_why() {
             if !source.is_in(&UNSAFE) {
                 faults.push(format!("{}:{number} is no wrapper: {}", source.path, line.trim()));
             }
-            // `unsafe extern` in a type and `unsafe fn` state a contract; a block or an impl uses one.
-            let states = line.contains("unsafe extern") || line.contains("unsafe fn");
+            // `unsafe extern` in a type, `unsafe fn` and `unsafe trait` state a contract; a block or an impl uses one.
+            let states = ["unsafe extern", "unsafe fn", "unsafe trait"]
+                .iter()
+                .any(|contract| line.contains(contract));
             let above = &lines[number.saturating_sub(7)..number];
             if !states && !above.iter().any(|line| line.contains("SAFETY:")) {
                 faults.push(format!(
