@@ -1,10 +1,11 @@
 //! `detect`: finds objects on pictures with a YOLO model.
 //!
 //! [`letterbox`] makes a picture fit, [`head`] reads what the model answers, [`nms`] thins it out,
-//! `labels` names it; `input` checks the model, `lane` holds a thread's memory. Two lanes share one
-//! session: while one infers, the other letterboxes the next picture or thins out the last.
+//! `labels` names it; `input` checks the model, `lane` holds a thread's memory, `host` has the sessions. With one thread
+//! two lanes share one session: while one infers, the other letterboxes the next picture or thins out the last.
 
 pub mod head;
+mod host;
 mod input;
 mod labels;
 mod lane;
@@ -14,7 +15,6 @@ mod params;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
@@ -28,6 +28,7 @@ pub use lane::DetectLane;
 pub use params::{DetectParams, ModelParams, ProviderChoice};
 
 use head::Head;
+use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
@@ -37,7 +38,7 @@ const LANES: usize = 2;
 
 /// The operator: one model, shared by all cameras.
 pub struct Detect {
-    model: Mutex<Model>,
+    host: Host,
     input: Input,
     head: Box<dyn Head>,
     classes: Vec<ClassId>,
@@ -57,12 +58,12 @@ impl Offload for Detect {
         check_shared(&params)?;
         let plan = setup.model(&base.model)?;
         let model_params = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
-        let options = ModelOptions {
-            threads: base.threads.unwrap_or_else(cores),
-            ladder: model_params.provider.ladder(),
-        };
+        let threads = base.threads.unwrap_or_else(cores);
+        let shares = shares(threads, LANES);
+        let ladder = model_params.provider.ladder();
         let path = setup.path(&plan.path);
-        let mut model = Model::open(&path, &options)?;
+        let open = |threads: usize| Model::open(&path, &ModelOptions { threads, ladder });
+        let mut model = open(shares[0])?;
         let about = |error: OperatorError| OperatorError {
             cause: format!("model `{}`: {}", base.model.name(), error.cause),
             remedy: error.remedy,
@@ -73,21 +74,28 @@ impl Offload for Detect {
             Some(labels) => Some(labels::from_yaml_file(&setup.path(labels))?),
             None => carried_names(&model).map_err(about)?,
         };
-        let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).map_err(about)?;
+        let count = names.as_ref().map(Vec::len);
+        let head = warm_up(&mut model, &input, count).map_err(about)?;
         let names = complete_names(names, head.as_ref()).map_err(about)?;
         let classes = names.iter().map(|name| setup.names.intern(name));
         let classes = classes.collect::<Result<Vec<_>, _>>()?;
         let settings = params.try_map(|params| settings_of(params, &names))?;
+        let others = shares[1..].iter().map(|threads| {
+            let mut other = open(*threads)?;
+            warm_up(&mut other, &input, count).map_err(about)?;
+            Ok(other)
+        });
+        let host = Host::new(model, others)?;
         tracing::info!(
             node = setup.node.name,
             model = %path.display(),
-            provider = %model.provider(),
-            threads = options.threads,
+            provider = %host.provider(),
+            threads,
             batch = input.batch.most(),
             "model ready"
         );
         Ok(Detect {
-            model: Mutex::new(model),
+            host,
             input,
             head,
             classes,
@@ -118,7 +126,7 @@ impl Offload for Detect {
 impl Detect {
     /// What computes the model.
     pub fn provider(&self) -> Provider {
-        self.model.lock().unwrap_or_else(PoisonError::into_inner).provider()
+        self.host.provider()
     }
 
     fn answer(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
@@ -133,9 +141,7 @@ impl Detect {
         if lane.places.is_empty() {
             return;
         }
-        let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-        let output = self.input.run(&mut model, lane, lane.places.len());
-        drop(model);
+        let output = self.host.run(&self.input, lane, lane.places.len());
         let floats = output
             .as_ref()
             .map_err(Clone::clone)

@@ -33,7 +33,7 @@ pub struct DetectParams {
     /// How long a picture may wait for others to fill a batch.
     #[param(default = "5ms")]
     pub deadline: Duration,
-    /// Threads that compute one batch together: as many as the machine has cores, unless given.
+    /// Threads that compute, two pictures at a time where there are two: as many as the machine has cores, unless given.
     #[param(min = 1, max = 256)]
     pub threads: Option<usize>,
 }

@@ -216,19 +216,21 @@ fn labels_come_from_data_yaml() {
 }
 
 #[test]
-fn two_lanes_share_the_session() {
+fn two_lanes_share_one_session_and_have_two() {
     if !has_runtime() {
         return;
     }
-    let (detect, _) = detect("fixed.onnx", &[("threads", "1")]).unwrap();
-    std::thread::scope(|scope| {
-        for level in [255, 20] {
-            let detect = &detect;
-            scope.spawn(move || {
-                for _ in 0..200 {
-                    assert_eq!(answers(detect, &[level])[0].len(), if level == 255 { 2 } else { 1 });
-                }
-            });
-        }
-    });
+    for threads in ["1", "2", "3"] {
+        let (detect, _) = detect("fixed.onnx", &[("threads", threads)]).unwrap();
+        std::thread::scope(|scope| {
+            for level in [255, 20] {
+                let detect = &detect;
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        assert_eq!(answers(detect, &[level])[0].len(), if level == 255 { 2 } else { 1 });
+                    }
+                });
+            }
+        });
+    }
 }
