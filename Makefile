@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks bench-outage soak-memory clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench-peers: setup ## Measure beside other tools on the same clip
 
 bench-tracks: setup ## Hold the tracker to Ultralytics' own on recorded detections
 	tools/bench-peers.sh tracks
+
+bench-outage: setup-tests ## Measure whether a network camera that goes away holds up the others
+	$(CARGO) bench --locked --bench outage
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory
