@@ -17,6 +17,18 @@ from precision import measure
 NAMES = ("person", "bicycle", "car", "motorcycle", "bus", "truck")
 
 
+def mixed(device):
+    """Computes in bfloat16 where that serves. Casts are not kept from call to call: a recorded graph holds its own."""
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def recorded(network, batch, height, width, device):
+    """The network with its kernels recorded once each way: to start some thousand small ones takes longer than they do."""
+    example = torch.rand(batch, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    with mixed(device):
+        return torch.cuda.make_graphed_callables(network, (example,))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", nargs="+", required=True, help="folders of flowrun synth; the first is validated on")
@@ -62,7 +74,9 @@ def main():
     state = [value for value in network.state_dict().values()]
     kept = [value for value in average.state_dict().values()]
     floats = [index for index, value in enumerate(state) if value.is_floating_point()]
-    total, parts, last, best = torch.zeros((), device=device), torch.zeros(3, device=device), began, 0.0
+    total, parts, last = torch.zeros((), device=device), torch.zeros(3, device=device), began
+    if device.type == "cuda":
+        network = recorded(network, args.batch, args.height, args.width, device)
 
     with open(args.out / "training.csv", "w", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
@@ -84,7 +98,7 @@ def main():
             source = folders[int(torch.multinomial(shares, 1))]
             images, boxes, names, real = vary(source, args.batch, args.height, args.width, share, generator)
             images = images.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed(device):
                 answer = network(images)
             total, each = loss(answer, points, strides, boxes, names, real)
             optimiser.zero_grad(set_to_none=True)
