@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench bench-outage clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ gpu-test: setup ## Compare all that runs on a GPU with the same on the processor
 gpu-bench: setup ## Measure detection on a GPU beside PyTorch, in one table: make gpu-bench MODEL=yolo11n.onnx
 	@FLOWRUN_GPU_MODEL=$(abspath $(MODEL)) $(CARGO) bench --locked --bench gpu
 	@python3 tools/gpu-peers.py || echo "gpu-bench: no peers: PyTorch is not there"
+
+bench-outage: setup-tests ## Measure whether a network camera that goes away holds up the others
+	$(CARGO) bench --locked --bench outage
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory

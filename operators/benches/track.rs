@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use flowrun_engine::rows::{ClassId, Detection, Rect};
-use flowrun_operators::track::{Algorithm, ByteTrack, TrackParams, OnModelChange};
+use flowrun_operators::track::{Algorithm, ByteTrack, OnModelChange, TrackParams};
 
 fn main() {
     divan::main();

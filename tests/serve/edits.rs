@@ -126,7 +126,7 @@ fn what_is_wrong_is_said_with_its_place_and_changes_nothing() {
         assert_eq!(beyond.status, 403, "{beyond:?}");
         assert!(beyond.body.contains(named), "{beyond:?}");
     }
-    let with_secret = "cameras far { rtsp gate \"rtsp://127.0.0.1:9/a\" user=env.PATH; }";
+    let with_secret = "cameras far { rtsp gate \"rtsp://127.0.0.1:9/a\" user=env.PATH password=env.PATH; }";
     let elsewhere = format!("{JUNCTION}\n{}\n", with_secret.replace("127.0.0.1", "192.0.2.7"));
     let secretive = Served::of(&format!("{JUNCTION}\n{with_secret}\n"), with_token());
     let sent = put(&secretive, &elsewhere, &[]);

@@ -159,12 +159,12 @@ impl Sink for Sse {
         }
         let mut revised = Sse::new(params, setup)?;
         revised.streams = self.streams.clone();
-        revised.mount()?;
+        revised.mount(true)?;
         Ok(Some(revised))
     }
 
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
-        self.mount()?;
+        self.mount(false)?;
         Ok(Box::new(Publisher {
             streams: self.streams.clone(),
         }))
@@ -198,8 +198,8 @@ impl Sink for Sse {
 }
 
 impl Sse {
-    /// Puts its paths on the site; those that an earlier version has there stay.
-    fn mount(&self) -> Result<()> {
+    /// Puts its paths on the site; where it goes on from an earlier version, those that this has there stay.
+    fn mount(&self, goes_on: bool) -> Result<()> {
         let kept = Kept {
             events: self.params.keep,
             bytes: usize::try_from(self.params.keep_bytes.0).unwrap_or(usize::MAX),
@@ -210,7 +210,7 @@ impl Sse {
         streams.retain(|_, stream| stream.strong_count() > 0);
         for (camera, (path, about)) in &self.paths {
             let known = streams.get(camera).and_then(Weak::upgrade);
-            if let Some(stream) = known.filter(|stream| stream.path == *path) {
+            if let Some(stream) = known.filter(|stream| goes_on && stream.path == *path) {
                 own.push(stream);
                 continue;
             }

@@ -56,6 +56,8 @@ impl Mp4 {
     fn with(params: Mp4Params, setup: &NodeSetup<'_>, recorders: &Recorders) -> Result<Self> {
         let written = params.path.to_string_lossy();
         let mut known = recorders.lock().unwrap_or_else(PoisonError::into_inner);
+        // At the start files are opened, and with them their folders; those of an edit come with their first packets.
+        let goes_on = !known.is_empty();
         let mut own = HashMap::new();
         for camera in setup.cameras() {
             let name = setup.names.camera(camera).to_string();
@@ -71,7 +73,7 @@ impl Mp4 {
                 ));
             }
             let path = PathOf::new(setup.plan.root.join(written.replace("{camera}", &name)));
-            if let Some(folder) = path.folder() {
+            if let (true, Some(folder)) = (goes_on, path.folder()) {
                 DurableFile::try_folder(folder)?;
             }
             let recorder = Arc::new(Mutex::new(Recorder::new(path, params.segment)));

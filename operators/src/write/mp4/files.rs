@@ -55,8 +55,10 @@ impl Files {
         let known = recorders.lock().unwrap_or_else(PoisonError::into_inner);
         for (camera, (_, recorder)) in known.iter() {
             let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(path) = recorder.path().fixed() {
-                open.insert(*camera, create(path)?);
+            match (recorder.path().fixed(), recorder.path().folder()) {
+                (Some(path), _) => drop(open.insert(*camera, create(path)?)),
+                (None, Some(folder)) => DurableFile::try_folder(folder)?,
+                (None, None) => {}
             }
         }
         drop(known);
