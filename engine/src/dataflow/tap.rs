@@ -43,6 +43,7 @@ struct Publisher {
 }
 
 /// One tap of one worker.
+#[derive(Default)]
 pub struct Tap {
     publishers: VecDeque<Rc<RefCell<Publisher>>>,
     readers: Vec<Rc<RefCell<Reader>>>,
@@ -60,19 +61,6 @@ pub struct Tap {
 pub type TapRef = Rc<RefCell<Tap>>;
 /// A reader shared by its fragment and the worker.
 pub type ReaderRef = Rc<RefCell<Reader>>;
-
-impl Default for Tap {
-    fn default() -> Self {
-        Tap {
-            publishers: VecDeque::new(),
-            readers: Vec::new(),
-            held: None,
-            upper: 0,
-            ahead: 0,
-            cut: None,
-        }
-    }
-}
 
 impl Tap {
     /// The first tick at which the tap can still be cut.
