@@ -168,7 +168,9 @@ impl Ledger {
                 let through = if fresh.contains(&id) { 0 } else { UNKNOWN };
                 let count = Arc::new(LeafCount::new(books.door.clone(), through));
                 leaf.0.set(id, Some(count.clone()));
-                books.leaves.rcu(|list| [list.as_slice(), std::slice::from_ref(&count)].concat());
+                books
+                    .leaves
+                    .rcu(|list| [list.as_slice(), std::slice::from_ref(&count)].concat());
             }
         }
         for (name, leaf) in leaves.iter() {

@@ -191,7 +191,7 @@ impl Editor {
             return Err(ReloadError::Conflict { running: hash.clone() });
         }
         let state = state.as_mut().ok_or(ReloadError::Over)?;
-        let outcome = self.0.make(state, plan, Remembered::new(), Cause::Edit, asked)?;
+        let outcome = self.0.make(state, plan, Remembered::new(), &[], Cause::Edit, asked)?;
         if let (Outcome::Made(receipt), Some(probation)) = (&outcome, probation) {
             probation::watch(self.clone(), receipt, probation);
         }
@@ -216,12 +216,8 @@ impl Editor {
             return Err(ReloadError::Superseded);
         }
         let previous = state.previous.take().ok_or(ReloadError::NothingBefore)?;
-        let firsts = previous.firsts;
-        let outcome = self.0.make(state, previous.plan, previous.states, cause, asked);
-        if let Ok(Outcome::Made(_)) = &outcome {
-            self.0.note_unseen(&firsts);
-        }
-        outcome
+        let Previous { plan, states, firsts } = previous;
+        self.0.make(state, plan, states, &firsts, cause, asked)
     }
 
     fn state(&self) -> MutexGuard<'_, Option<State>> {
@@ -246,21 +242,23 @@ impl Editor {
             shared.context.end();
             shared.context.audience.site.settle();
             shared.intake.join();
-            for node in &installation.nodes {
-                if let NodeParts::Sink(_, writer) = node {
-                    writer.join();
-                }
-            }
+            installation
+                .nodes
+                .iter()
+                .filter_map(writer_of)
+                .for_each(|writer| writer.join());
         }
     }
 }
 
 impl Shared {
+    /// Makes an edit. After a rollback `between` are the first frames of the version that it takes back.
     fn make(
         &self,
         state: &mut State,
         mut plan: Plan,
         remembered: Remembered,
+        between: &[FirstFrame],
         cause: Cause,
         asked: Instant,
     ) -> Result<Outcome, ReloadError> {
@@ -286,7 +284,7 @@ impl Shared {
             return Ok(Outcome::Unchanged);
         }
         let prepared = asked.elapsed();
-        let stopped = self.stop_cameras(&edit)?;
+        self.stop_cameras(&edit.stopped);
         let before = self.context.ledger.total();
         let (tick, hold) = self.cut(state, &edit, &running)?;
         let applied = asked.elapsed();
@@ -295,7 +293,7 @@ impl Shared {
         let drained = Instant::now();
         let knew = self.retire(state, &running)?;
         let drain = drained.elapsed();
-        let owed = self.settle(state, &running, &stopped)?;
+        let owed = self.settle(state, &running, &edit.stopped)?;
         let counts = self.context.ledger.total();
         let firsts = self.firsts();
         let receipt = Arc::new(Receipt {
@@ -305,7 +303,7 @@ impl Shared {
             tick,
             frames: firsts.clone(),
             diff: edit.diff,
-            unseen: Vec::new(),
+            unseen: unseen(between, &firsts),
             prepare_us: micros(prepared),
             hold_us: micros(hold),
             drain_us: micros(drain),
@@ -327,10 +325,10 @@ impl Shared {
 
     /// Lets the cameras end that the edit takes away, and waits until the dataflow has all that they sent: their last
     /// frames belong to the version before.
-    fn stop_cameras(&self, edit: &Edit) -> Result<Vec<CameraId>, ReloadError> {
-        self.intake.stop(&edit.stopped);
+    fn stop_cameras(&self, cameras: &[CameraId]) {
+        self.intake.stop(cameras);
         let began = Instant::now();
-        for camera in &edit.stopped {
+        for camera in cameras {
             while !self.context.ledger.is_drained(*camera) {
                 if began.elapsed() > END_WITHIN {
                     let name = self.context.names.camera(*camera);
@@ -340,7 +338,6 @@ impl Shared {
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
-        Ok(edit.stopped.clone())
     }
 
     /// Agrees with all workers on a tick and cuts there.
@@ -476,26 +473,19 @@ impl Shared {
         self.made.send_replace(receipt.version);
         receipts.push_back(receipt);
     }
+}
 
-    /// Notes on the last receipt which frames the version that is at work again never saw.
-    fn note_unseen(&self, between: &[FirstFrame]) {
-        let mut receipts = self.receipts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let Some(last) = receipts.back_mut() else { return };
-        let receipt = Arc::make_mut(last);
-        let again: HashMap<&str, u64> = receipt
-            .frames
-            .iter()
-            .map(|first| (first.camera.as_str(), first.frame))
-            .collect();
-        let unseen = between.iter().filter_map(|first| {
-            Some(Unseen {
-                camera: first.camera.clone(),
-                from: first.frame,
-                until: *again.get(first.camera.as_str())?,
-            })
-        });
-        receipt.unseen = unseen.filter(|unseen| unseen.from < unseen.until).collect();
-    }
+/// Of each camera the frames from its first of the version in between to its first of the one that is at work again.
+fn unseen(between: &[FirstFrame], again: &[FirstFrame]) -> Vec<Unseen> {
+    let again: HashMap<&str, u64> = again.iter().map(|first| (first.camera.as_str(), first.frame)).collect();
+    let unseen = between.iter().filter_map(|first| {
+        Some(Unseen {
+            camera: first.camera.clone(),
+            from: first.frame,
+            until: *again.get(first.camera.as_str())?,
+        })
+    });
+    unseen.filter(|unseen| unseen.from < unseen.until).collect()
 }
 
 fn writer_of(node: &NodeParts) -> Option<&Arc<crate::dataflow::Writer>> {
