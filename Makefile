@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench bench-outage clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench bench-live bench-outage clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,14 +50,17 @@ gpu-bench: setup ## Measure detection on a GPU beside PyTorch, in one table: mak
 	@FLOWRUN_GPU_MODEL=$(abspath $(MODEL)) $(CARGO) bench --locked --bench gpu
 	@python3 tools/gpu-peers.py || echo "gpu-bench: no peers: PyTorch is not there"
 
+bench-live: setup ## Measure how late the demo's detections are while it is watched
+	$(CARGO) bench --locked --bench live
+
 bench-outage: setup-tests ## Measure whether a network camera that goes away holds up the others
 	$(CARGO) bench --locked --bench outage
 
 soak-memory: setup ## Show that memory does not grow with time
 	$(CARGO) bench --locked --bench memory
 
-soak-reload: setup ## Edit a running graph of 64 cameras once a second for ten minutes
-	FLOWRUN_BENCH_SECONDS=600 $(CARGO) bench --locked --bench reload
+soak-reload: setup-tests ## Edit a running graph of 64 cameras once a second for ten minutes
+	FLOWRUN_SOAK_SECONDS=600 $(CARGO) test --release --locked --test reload soak -- --nocapture
 
 clean: ## Remove what was built and what setup put under .deps/
 	$(CARGO) clean

@@ -16,11 +16,7 @@ use flowrun::engine::metrics::Counts;
 use flowrun::engine::run::{Options, Running};
 use flowrun::prelude::*;
 
-#[allow(
-    dead_code,
-    reason = "cameras that are told something or ask for a password are for the tests"
-)]
-#[path = "../tests/rtsp/server.rs"]
+#[path = "../tests/support/rtsp.rs"]
 mod server;
 #[path = "../tests/support/mod.rs"]
 mod support;

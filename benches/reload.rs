@@ -8,15 +8,15 @@
 //! | 2,000 edits: does memory stay where it was? | yes |
 //!
 //! `cargo bench --bench reload -- added` runs one part: `threshold`, `rebuilt`, `added` or `many`. Prints medians and the worst; never fails on what it measures. The detector needs ONNX Runtime, else its part is
-//! left out. `FLOWRUN_BENCH_EDITS` is the number of edits in the last part, `FLOWRUN_BENCH_SECONDS` makes the first of
-//! random edits last that long (`make soak-reload`).
+//! left out. `FLOWRUN_BENCH_EDITS` is the number of edits in the last part. Random edits for
+//! minutes are `make soak-reload`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use flowrun::engine::metrics::Counts;
 use flowrun::engine::reload::{Outcome, Receipt};
-use flowrun::engine::run::{Options, Report, Running};
+use flowrun::engine::run::{Options, Running};
 use flowrun::prelude::*;
 
 #[path = "support/beat.rs"]
@@ -275,78 +275,7 @@ fn many() {
     );
 }
 
-/// Numbered frames under random edits, for as long as is asked.
-fn soak(seconds: u64) {
-    let graph = |random: u64| {
-        let cameras: String = (0..64)
-            .filter(|camera| *camera < 60 || random >> camera & 1 == 0)
-            .map(|camera| format!("    synthetic c{camera} seed={}\n", camera + 1))
-            .collect();
-        let zone = 0.6 + (random % 30) as f64 / 100.0;
-        let more = match random % 5 {
-            0 => {
-                "query busy from=seen.visits { window \"5s\" every=\"1s\"; group-by camera; select n=\"count(*)\"; }\n"
-            }
-            1 => "flow beside from=all { truth; track; }\n",
-            _ => "",
-        };
-        let visible = (random >> 8) % 3;
-        format!(
-            r#"cameras all {{
-    defaults size="160x90" fps=10
-{cameras}}}
-zones cameras=all {{ polygon box 0.1 0.1 {zone:.2} 0.1 0.9 0.9 0.1 0.9; }}
-flow seen from=all {{
-    truth min-visible=0.{visible} as=truth
-    track
-    visit zones=box as=visits
-}}
-{more}"#
-        )
-    };
-    let running = start(&graph(1), 2).expect("nothing is needed");
-    let (began, mut random, mut edits) = (Instant::now(), 88_172_645_463_325_252_u64, 0_u64);
-    let (mut applied, mut gaps) = (Vec::new(), Vec::new());
-    while began.elapsed() < Duration::from_secs(seconds) {
-        std::thread::sleep(Duration::from_secs(1));
-        // xorshift, Marsaglia 2003.
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        let (_, compiled) =
-            flowrun::compile_text("bench.kdl", graph(random), Path::new("."), &registry()).expect("right");
-        match running.editor().reload(compiled.plan, None, None) {
-            Ok(Outcome::Made(receipt)) => {
-                assert_eq!((receipt.lost, receipt.doubled), (0, 0), "{receipt:#?}");
-                applied.push(ms(receipt.applied_us));
-                gaps.push(ms(receipt.longest_gap_us));
-                edits += 1;
-            }
-            Ok(Outcome::Unchanged) => {}
-            Err(error) => panic!("{error}"),
-        }
-    }
-    running.stop();
-    let report: Report = running.wait();
-    assert_eq!(report.failure, None);
-    let counts = |of: fn(&flowrun::engine::run::CameraReport) -> u64| report.cameras.iter().map(of).sum::<u64>();
-    println!(
-        "64 cameras of 10 fps, an edit a second for {seconds} s: {edits} edits, {} frames, {} answered, {} lost, {} doubled, {} shed",
-        counts(|camera| camera.counts.admitted),
-        counts(|camera| camera.counts.answered),
-        counts(|camera| camera.counts.lost),
-        counts(|camera| camera.counts.doubled),
-        counts(|camera| camera.counts.shed()),
-    );
-    told("  asked until it holds", &mut applied);
-    told("  longest pause at an edit (interval 100)", &mut gaps);
-}
-
 fn main() {
-    let seconds = std::env::var("FLOWRUN_BENCH_SECONDS").ok();
-    if let Some(seconds) = seconds.and_then(|text| text.parse().ok()) {
-        return soak(seconds);
-    }
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     let parts: [(&str, fn()); 4] = [
         ("threshold", threshold),

@@ -13,6 +13,10 @@ mod beat;
 
 use beat::{Beat, Smooth};
 
+/// The binary's own.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Seconds of processor time that this process has used.
 fn cpu_seconds() -> f64 {
     // SAFETY: `usage` is a plain struct of integers, valid when zeroed, and getrusage fills it.

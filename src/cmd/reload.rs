@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use flowrun_dsl::plan::{PlanDiff, explain_diff};
 use http::Method;
 
-use crate::cmd::Exit;
 use crate::cmd::remote::{Answer, Remote, tell};
+use crate::cmd::{Exit, Format};
 
 #[derive(Args)]
 pub struct Reload {
@@ -17,6 +18,12 @@ pub struct Reload {
     /// The hash of the text that it was edited from: another edit that came first is not undone
     #[arg(long, value_name = "HASH")]
     if_match: Option<String>,
+    /// Say what would become of each part of the run, and change nothing
+    #[arg(long, conflicts_with = "if_match")]
+    dry_run: bool,
+    /// How to print that
+    #[arg(long, value_enum, default_value_t, requires = "dry_run")]
+    format: Format,
 }
 
 #[derive(Args)]
@@ -34,6 +41,10 @@ impl Reload {
                 return Exit::Wrong;
             }
         };
+        if self.dry_run {
+            let answer = self.remote.ask(Method::POST, "/api/graph/diff", None, text);
+            return exit_with(&answer, |answer| foretell(answer, self.format));
+        }
         exit(
             &self
                 .remote
@@ -49,6 +60,10 @@ impl Rollback {
 }
 
 fn exit(answer: &Result<Answer, String>) -> Exit {
+    exit_with(answer, tell)
+}
+
+fn exit_with(answer: &Result<Answer, String>, tell: impl FnOnce(&Answer) -> bool) -> Exit {
     match answer {
         Ok(answer) if tell(answer) => Exit::Done,
         Ok(answer) if answer.status.as_u16() == 422 => Exit::Wrong,
@@ -58,4 +73,17 @@ fn exit(answer: &Result<Answer, String>) -> Exit {
             Exit::Failed
         }
     }
+}
+
+/// Prints what an edit would change; gives whether it is a graph.
+fn foretell(answer: &Answer, format: Format) -> bool {
+    if !answer.status.is_success() {
+        return tell(answer);
+    }
+    match (format, serde_json::from_value::<PlanDiff>(answer.document.clone())) {
+        (Format::Text, Ok(diff)) => print!("{}", explain_diff(&diff)),
+        // Another version's server may know actions that this one does not.
+        _ => println!("{:#}", answer.document),
+    }
+    true
 }

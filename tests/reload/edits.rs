@@ -190,6 +190,46 @@ fn a_rollback_goes_on_from_the_states_at_the_cut_and_tells_what_was_not_seen() {
 }
 
 #[test]
+fn a_file_whose_sink_comes_back_keeps_what_it_had() {
+    let mut run = Edited::start(&graph(""), 2);
+    run.frames(5);
+    let without = graph("").replace("write {", "flow other from=live { truth; }\n/-write {");
+    run.edit(&without);
+    run.frames(5);
+    let before = run.rows("stamps.jsonl");
+    assert!(matches!(run.editor().rollback(), Ok(Outcome::Made(_))));
+    run.frames(5);
+    run.end();
+    assert_eq!(run.rows("stamps.1.jsonl"), before, "the first part is whole");
+    let (first, second) = (stamps(&before), stamps(&run.rows("stamps.jsonl")));
+    for (camera, rows) in &second {
+        assert!(rows[0].frame > first[camera].last().expect("rows").frame);
+        assert_whole(camera, rows);
+    }
+}
+
+#[test]
+fn a_rollback_that_is_refused_may_be_asked_for_again() {
+    let mut run = Edited::start(&graph(""), 2);
+    run.frames(3);
+    let without = graph("").replace("write {", "flow other from=live { truth; }\n/-write {");
+    run.edit(&without);
+    let taken = run.path().join("stamps.jsonl.partial");
+    std::fs::create_dir(&taken).expect("a folder where the file would be");
+    match run.editor().rollback() {
+        Err(ReloadError::Refused(errors)) => assert!(errors[0].cause.contains("stamps.jsonl"), "{errors:?}"),
+        other => panic!("{other:?}"),
+    }
+    std::fs::remove_dir(&taken).expect("it is ours");
+    assert!(
+        matches!(run.editor().rollback(), Ok(Outcome::Made(_))),
+        "the version before is not forgotten"
+    );
+    run.frames(3);
+    run.end();
+}
+
+#[test]
 fn an_edit_on_probation_that_fails_is_taken_back_by_itself() {
     let mut run = Edited::start(&graph("version=1"), 2);
     run.frames(25);

@@ -1,14 +1,18 @@
 //! A live run that is edited, and what it wrote.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use flowrun::engine::admission::CameraCounts;
 use flowrun::engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun::engine::reload::{Editor, Outcome, Receipt, ReloadError};
-use flowrun::engine::run::{Options, Report, Running};
+use flowrun::engine::run::{Options, PreparedRun, Report, Running};
 use flowrun::prelude::*;
+use flowrun::serve::{GraphText, Limits, Server, Settings};
 use serde_json::Value;
 
 use crate::stamp::{Stamp, link};
@@ -70,13 +74,32 @@ pub struct Edited {
 }
 
 impl Edited {
+    /// A run with a server, which lets anybody on this machine look.
+    pub fn served(graph: &str, workers: usize) -> (Self, Server) {
+        let settings = Settings {
+            listen: "127.0.0.1:0".parse().expect("an address"),
+            token: None,
+            allow_host: Vec::new(),
+            limits: Limits::default(),
+            graph: GraphText::of("live.kdl", graph),
+        };
+        let server = Server::start(settings).unwrap_or_else(|error| panic!("{error}"));
+        let run = Edited::prepared(graph, workers, |prepared| server.attach(prepared.context()));
+        (run, server)
+    }
+
     pub fn start(graph: &str, workers: usize) -> Self {
+        Edited::prepared(graph, workers, |_| {})
+    }
+
+    fn prepared(graph: &str, workers: usize, look: impl FnOnce(&PreparedRun)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let registry = registry();
         let (source, compiled) = flowrun::compile_text("live.kdl", graph, folder.path(), &registry)
             .unwrap_or_else(|error| panic!("{error}"));
         let prepared = flowrun::prepare_compiled(&source, compiled, &registry, &Options { workers })
             .unwrap_or_else(|error| panic!("{error}"));
+        look(&prepared);
         Edited {
             folder,
             running: Some(prepared.start().expect("threads")),
@@ -143,8 +166,13 @@ impl Edited {
 
     /// Ends the run in good order.
     pub fn end(&mut self) -> Report {
+        self.running().stop();
+        self.finish()
+    }
+
+    /// Waits until its cameras have ended.
+    pub fn finish(&mut self) -> Report {
         let running = self.running.take().expect("ended once");
-        running.stop();
         let report = running.wait();
         assert_eq!(report.failure, None);
         for camera in &report.cameras {
@@ -153,6 +181,13 @@ impl Edited {
             assert_eq!((counts.doubled, counts.lost), (0, 0), "{}: {counts:?}", camera.name);
         }
         report
+    }
+
+    /// What has become of a camera's frames so far.
+    pub fn counts(&self, camera: &str) -> CameraCounts {
+        let report = Report::of(self.running().context());
+        let found = report.cameras.iter().find(|known| known.name == camera);
+        found.unwrap_or_else(|| panic!("no camera `{camera}`")).counts
     }
 
     pub fn rows(&self, file: &str) -> Vec<Value> {
@@ -188,6 +223,43 @@ pub fn stamps(rows: &[Value]) -> BTreeMap<String, Vec<Row>> {
         });
     }
     cameras
+}
+
+/// A hash of each camera's rows by frame, times left out: a live run's begin at its own.
+pub fn by_frame(path: &Path) -> BTreeMap<(String, u64), u64> {
+    let file = std::fs::File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut hashes: BTreeMap<(String, u64), DefaultHasher> = BTreeMap::new();
+    for line in BufReader::new(file).lines() {
+        let line = line.expect("text");
+        let mut row: Value = serde_json::from_str(&line).expect("an object");
+        let object = row.as_object_mut().expect("an object");
+        object.remove("time_ns");
+        let camera = object["camera"].as_str().expect("a camera").to_owned();
+        let frame = object["frame"].as_u64().expect("a frame");
+        row.to_string().hash(hashes.entry((camera, frame)).or_default());
+    }
+    hashes.into_iter().map(|(frame, hash)| (frame, hash.finish())).collect()
+}
+
+/// Rows of a run are those of another that nobody edited, frame by frame, as far as the first went; gives how many frames.
+pub fn assert_same_rows(
+    camera: &str,
+    edited: &BTreeMap<(String, u64), u64>,
+    never: &BTreeMap<(String, u64), u64>,
+) -> usize {
+    let of = |rows: &BTreeMap<(String, u64), u64>| -> Vec<(u64, u64)> {
+        let rows = rows.range((camera.to_owned(), 0)..=(camera.to_owned(), u64::MAX));
+        rows.map(|((_, frame), hash)| (*frame, *hash)).collect()
+    };
+    let (edited, mut never) = (of(edited), of(never));
+    let last = edited.last().map_or(0, |(frame, _)| *frame);
+    assert!(
+        never.iter().any(|(frame, _)| *frame > last),
+        "{camera}: the other run is longer"
+    );
+    never.retain(|(frame, _)| *frame <= last);
+    assert_eq!(edited, never, "{camera}: rows by frame");
+    edited.len()
 }
 
 /// Every frame from `first` on is there once and in order, versions only grow, and what is remembered goes on from row

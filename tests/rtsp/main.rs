@@ -7,6 +7,7 @@ mod cameras;
 mod captures;
 mod probe;
 mod secrets;
+#[path = "../support/rtsp.rs"]
 mod server;
 #[path = "../support/mod.rs"]
 mod support;

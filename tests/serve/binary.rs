@@ -165,3 +165,60 @@ fn what_nothing_serves_is_worth_a_warning() {
     assert_eq!(code, Some(0));
     assert!(!said.contains("no-server"), "{said}");
 }
+
+#[test]
+fn a_run_is_edited_from_the_command_line() {
+    let folder = Folder::new();
+    let graph = format!("server listen=\"127.0.0.1:0\" token=env.FLOWRUN_TEST_TOKEN\n{ENDLESS}");
+    let secret = "a-secret-that-is-long-enough";
+    let run = Run::start(run(&folder, &graph, &[]).env("FLOWRUN_TEST_TOKEN", secret));
+    let server = format!("http://{}", run.address);
+    let command = |words: &[&str]| {
+        let mut command = flowrun();
+        command
+            .args(words)
+            .args(["--server", &server])
+            .env("FLOWRUN_TOKEN", secret);
+        said(command.output().unwrap())
+    };
+    let new = folder.write(
+        "new.kdl",
+        graph.replace("truth-tracks as", "truth-tracks min-visible=0.5 as"),
+    );
+    let new = new.to_str().unwrap();
+    let version = || {
+        let bearer = format!("Bearer {secret}");
+        let reloads = ask(run.address, "GET", "/api/reloads", &[("Authorization", &bearer)]);
+        reloads.json()["version"].as_u64().unwrap()
+    };
+    let told = command(&["reload", "--dry-run", new]);
+    assert_eq!(told.code, Some(0), "{}", told.err);
+    assert!(told.out.contains("live     node    f.tracks"), "{}", told.out);
+    let told = command(&["reload", "--dry-run", "--format", "json", new]);
+    let document: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert!(
+        document["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|change| change["action"] == "live")
+    );
+    assert_eq!(version(), 1, "nothing was changed");
+    let made = command(&["reload", new]);
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    assert!(
+        made.out.starts_with("version 2 ") && made.out.contains("0 lost, 0 doubled"),
+        "{}",
+        made.out
+    );
+    let back = command(&["rollback"]);
+    assert_eq!(back.code, Some(0), "{}", back.err);
+    assert_eq!(version(), 3);
+    let wrong = folder.write("wrong.kdl", graph.replace("truth-tracks", "truth-trucks"));
+    for words in [&["reload", "--dry-run"][..], &["reload"]] {
+        let refused = command(&[words, &[wrong.to_str().unwrap()]].concat());
+        assert_eq!(refused.code, Some(2), "{}", refused.err);
+        assert!(refused.err.contains("truth-trucks"), "{}", refused.err);
+    }
+    assert_eq!(version(), 3);
+}

@@ -4,7 +4,8 @@
                    [--size 160x120] [--fps 15] [--bframes N]
 
 PORT 0 takes a free one. Prints `ready PORT` on standard output; then obeys lines on standard input:
-`size 320x240` changes the pictures' size, `mute` lets the connection stand and sends no more, `unmute` goes on.
+`size 320x240` changes the pictures' size, `mute` lets the connection stand and sends no more, `unmute` goes on,
+`sessions` names the sessions that clients have.
 Ends when standard input does. The user and the password are those of RTSP_TEST_USER and RTSP_TEST_PASSWORD.
 """
 
@@ -116,8 +117,16 @@ if server.attach(None) == 0:
 print(f"ready {server.get_bound_port()}", flush=True)
 
 
+def sessions():
+    found = server.get_session_pool().filter(lambda _pool, _session: GstRtspServer.RTSPFilterResult.REF)
+    return sorted(session.get_sessionid() for session in found)
+
+
 def obey(line):
     words = line.split()
+    if words[0] == "sessions":
+        print("done", *sessions(), flush=True)
+        return False
     for media in medias:
         element = media.get_element()
         if words[0] == "size":

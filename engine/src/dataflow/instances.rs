@@ -21,6 +21,34 @@ enum Slot {
     Poisoned(Arc<str>),
 }
 
+/// Slots by the number of their camera: every answer asks for one, and a list has it in one step.
+#[derive(Default)]
+struct Slots(Vec<Option<Slot>>);
+
+impl Slots {
+    fn get_mut(&mut self, camera: CameraId) -> Option<&mut Slot> {
+        self.0.get_mut(camera.0 as usize).and_then(Option::as_mut)
+    }
+
+    fn insert(&mut self, camera: CameraId, slot: Slot) {
+        let place = camera.0 as usize;
+        if place >= self.0.len() {
+            self.0.resize_with(place + 1, || None);
+        }
+        self.0[place] = Some(slot);
+    }
+
+    fn all(&self) -> impl Iterator<Item = (CameraId, &Slot)> {
+        let slots = self.0.iter().enumerate();
+        slots.filter_map(|(place, slot)| Some((CameraId(place as u32), slot.as_ref()?)))
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = (CameraId, Slot)> {
+        let slots = std::mem::take(&mut self.0).into_iter().enumerate();
+        slots.filter_map(|(place, slot)| Some((CameraId(place as u32), slot?)))
+    }
+}
+
 /// What an edit does with the instances of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takeover {
@@ -36,7 +64,7 @@ pub enum Takeover {
 
 /// All instances of a node on one worker.
 pub struct Instances {
-    slots: HashMap<CameraId, Slot>,
+    slots: Slots,
     /// By camera and port: the newest batch of inputs that are not waited for.
     pub newest: HashMap<CameraId, Vec<Option<Batch>>>,
     keyed: Arc<dyn Keyed>,
@@ -57,11 +85,12 @@ impl Instances {
         ready: impl IntoIterator<Item = (CameraId, Box<dyn Instance>)>,
         failures: Failures,
     ) -> Self {
+        let mut slots = Slots::default();
+        for (camera, instance) in ready {
+            slots.insert(camera, Slot::Ready(instance));
+        }
         Instances {
-            slots: ready
-                .into_iter()
-                .map(|(camera, instance)| (camera, Slot::Ready(instance)))
-                .collect(),
+            slots,
             newest: HashMap::new(),
             output: keyed.output(),
             keyed,
@@ -71,7 +100,7 @@ impl Instances {
 
     /// Answers one frame in place; gives an error row if there was an error and somebody reads it.
     pub fn answer(&mut self, answer: &mut Answer, inputs: &[Batch]) -> Option<Answer> {
-        let result = match self.slots.get_mut(&answer.at.camera) {
+        let result = match self.slots.get_mut(answer.at.camera) {
             Some(Slot::Ready(instance)) => catch_unwind(AssertUnwindSafe(|| instance.process(&answer.at, inputs))),
             Some(Slot::Poisoned(cause)) => Ok(Err(format!("not processed: {cause}").into())),
             None => Ok(Err("no instance for this camera".into())),
@@ -107,8 +136,8 @@ impl Instances {
 
     /// The states of all instances whose state can be trusted.
     fn states(&self) -> SavedStates {
-        let ready = self.slots.iter().filter_map(|(camera, slot)| match slot {
-            Slot::Ready(instance) => Some((*camera, instance)),
+        let ready = self.slots.all().filter_map(|(camera, slot)| match slot {
+            Slot::Ready(instance) => Some((camera, instance)),
             Slot::Poisoned(_) => None,
         });
         let saved = ready.filter_map(|(camera, instance)| {
@@ -173,13 +202,14 @@ impl Instances {
                 }
             }
         }
-        self.newest.retain(|camera, _| self.slots.contains_key(camera));
+        let slots = &mut self.slots;
+        self.newest.retain(|camera, _| slots.get_mut(*camera).is_some());
         knew
     }
 
     /// Tells all that another model stands before them from now on.
     pub fn renew(&mut self) {
-        for slot in self.slots.values_mut() {
+        for slot in self.slots.0.iter_mut().flatten() {
             if let Slot::Ready(instance) = slot
                 && let Err(panic) = catch_unwind(AssertUnwindSafe(|| instance.renew()))
             {
@@ -189,7 +219,7 @@ impl Instances {
     }
 
     fn restore(&mut self, camera: CameraId, state: Option<SavedState>) {
-        let (Some(Slot::Ready(instance)), Some(state)) = (self.slots.get_mut(&camera), state) else {
+        let (Some(Slot::Ready(instance)), Some(state)) = (self.slots.get_mut(camera), state) else {
             return;
         };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| instance.restore(state))) {

@@ -119,7 +119,8 @@ pub fn render<'scope>(
             let offline = context.clock.is_offline();
             // Read before the messages are drained: a camera announces a tick only after it has sent
             // everything before it, so nothing in or after this drain is earlier than these.
-            let mut announced = open.iter().filter_map(|camera| context.ledger.announced(*camera)).min();
+            let announcements = || open.iter().filter_map(|camera| context.ledger.announced(*camera)).min();
+            let mut announced = offline.then(announcements).flatten();
             let now = if offline {
                 *held.time()
             } else {

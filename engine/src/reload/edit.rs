@@ -72,11 +72,11 @@ impl Edit {
     }
 }
 
-/// Makes an edit ready.
+/// Makes an edit ready, and takes from `remembered` what its nodes go on from.
 ///
 /// # Errors
 /// All that is wrong, each with its place in the graph.
-pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: Remembered) -> Result<Edit, Vec<PrepareError>> {
+pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: &mut Remembered) -> Result<Edit, Vec<PrepareError>> {
     let running = &beside.running.generation.plan;
     let plan = Arc::new(plan);
     let diff = flowrun_dsl::plan::diff(running, &plan, beside.registry);
@@ -146,7 +146,7 @@ pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: Remembered) -> Resul
 }
 
 /// Puts states that were kept from an earlier version where they count.
-fn remember(plan: &Plan, nodes: &mut [Option<NodeParts>], mut remembered: Remembered) {
+fn remember(plan: &Plan, nodes: &mut [Option<NodeParts>], remembered: &mut Remembered) {
     for (node, parts) in plan.nodes.iter().zip(nodes) {
         let (Some(NodeParts::Keyed(parts)), Some(states)) = (parts, remembered.remove(&node.name)) else {
             continue;

@@ -191,7 +191,8 @@ impl Editor {
             return Err(ReloadError::Conflict { running: hash.clone() });
         }
         let state = state.as_mut().ok_or(ReloadError::Over)?;
-        let outcome = self.0.make(state, plan, Remembered::new(), &[], Cause::Edit, asked)?;
+        let mut nothing = Remembered::new();
+        let outcome = self.0.make(state, plan, &mut nothing, &[], Cause::Edit, asked)?;
         if let (Outcome::Made(receipt), Some(probation)) = (&outcome, probation) {
             probation::watch(self.clone(), receipt, probation);
         }
@@ -215,9 +216,16 @@ impl Editor {
         if version.is_some_and(|version| version != state.installation.generation.number) {
             return Err(ReloadError::Superseded);
         }
-        let previous = state.previous.take().ok_or(ReloadError::NothingBefore)?;
-        let Previous { plan, states, firsts } = previous;
-        self.0.make(state, plan, states, &firsts, cause, asked)
+        let mut previous = state.previous.take().ok_or(ReloadError::NothingBefore)?;
+        let plan = previous.plan.clone();
+        let outcome = self
+            .0
+            .make(state, plan, &mut previous.states, &previous.firsts, cause, asked);
+        if !matches!(outcome, Ok(Outcome::Made(_))) {
+            // What hinders it may be mended, and then it is asked for again.
+            state.previous = Some(previous);
+        }
+        outcome
     }
 
     fn state(&self) -> MutexGuard<'_, Option<State>> {
@@ -257,7 +265,7 @@ impl Shared {
         &self,
         state: &mut State,
         mut plan: Plan,
-        remembered: Remembered,
+        remembered: &mut Remembered,
         between: &[FirstFrame],
         cause: Cause,
         asked: Instant,

@@ -9,9 +9,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::SinkWriter;
+use flowrun_engine::time::EventTime;
 
 /// What bytes go to: a file, or in tests a disk that fills up.
 trait Medium: Write + Send {
@@ -40,6 +42,8 @@ pub struct DurableFile {
     length: u64,
     /// Why nothing more is taken.
     broken: Option<io::ErrorKind>,
+    /// A file of its name that was written after this moment is kept beside it.
+    keeps_since: Option<SystemTime>,
 }
 
 impl DurableFile {
@@ -69,7 +73,17 @@ impl DurableFile {
             path,
             length: 0,
             broken: None,
+            keeps_since: None,
         })
+    }
+
+    /// Keeps what a run has completed already: an edit may take a sink away and another bring it back. A file of this name
+    /// that was written after the run began gets a number, `rows.1.jsonl`, when this one takes its name.
+    #[must_use]
+    pub fn keeping(mut self, began: EventTime) -> Self {
+        let since = Duration::from_nanos(u64::try_from(began.0).unwrap_or(0));
+        self.keeps_since = Some(SystemTime::UNIX_EPOCH + since);
+        self
     }
 }
 
@@ -115,6 +129,10 @@ impl SinkWriter for DurableFile {
             return Err(kind.into());
         }
         self.medium.sync()?;
+        let written = fs::metadata(&self.path).and_then(|there| there.modified());
+        if written.is_ok_and(|written| self.keeps_since.is_some_and(|since| written > since)) {
+            fs::rename(&self.path, numbered(&self.path))?;
+        }
         fs::rename(&self.partial, &self.path)?;
         // The new name survives a power cut only when the folder does.
         File::open(folder_of(&self.path))?.sync_all()
@@ -132,6 +150,22 @@ fn partial_of(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".partial");
     name.into()
+}
+
+/// The path with the lowest number that no file has: `rows.1.jsonl` beside `rows.jsonl`.
+fn numbered(path: &Path) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default();
+    let names = (1..u32::MAX).map(|number| {
+        let mut name = OsString::from(stem);
+        name.push(format!(".{number}"));
+        if let Some(ending) = path.extension() {
+            name.push(".");
+            name.push(ending);
+        }
+        path.with_file_name(name)
+    });
+    let mut free = names.filter(|name| !name.exists());
+    free.next().unwrap_or_else(|| path.to_path_buf())
 }
 
 /// Opens and locks a file, and makes sure that it still has its name: between opening and locking
@@ -235,6 +269,32 @@ mod tests {
         let again = Box::new(DurableFile::create(&path).unwrap());
         again.finish().unwrap();
         assert_eq!(read(&path), "");
+    }
+
+    #[test]
+    fn what_the_same_run_has_completed_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.jsonl");
+        fs::write(&path, "before the run\n").unwrap();
+        let hour = Duration::from_secs(3_600);
+        let long_ago = SystemTime::now() - hour;
+        let set = File::options().write(true).open(&path).unwrap().set_modified(long_ago);
+        set.unwrap();
+        let began = (SystemTime::now() - hour / 2)
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap();
+        let began = EventTime(i64::try_from(began.as_nanos()).unwrap());
+        for text in ["first\n", "second\n", "third\n"] {
+            let mut file = Box::new(DurableFile::create(&path).unwrap().keeping(began));
+            file.write(text.as_bytes()).unwrap();
+            file.finish().unwrap();
+        }
+        let beside = |name: &str| read(&folder.path().join(name));
+        assert_eq!(read(&path), "third\n");
+        assert_eq!(
+            (beside("rows.1.jsonl"), beside("rows.2.jsonl")),
+            ("first\n".into(), "second\n".into())
+        );
     }
 
     #[test]

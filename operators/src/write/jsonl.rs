@@ -7,6 +7,7 @@ use flowrun_dsl::port::{PortRows, Role};
 use flowrun_engine::batch::Answer;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::{NodeSetup, Sink, SinkWriter};
+use flowrun_engine::time::EventTime;
 
 use crate::write::durable::DurableFile;
 use crate::write::encode::{Location, RowEncoder};
@@ -15,7 +16,7 @@ use crate::write::encode::{Location, RowEncoder};
 /// until then it is called PATH.partial.
 #[derive(Clone, Debug, Params)]
 pub struct JsonlParams {
-    /// The file. Folders above it are made; an older file is replaced when the run is complete.
+    /// The file. Folders above it are made; an older file is replaced when the run is complete, one of the same run gets a number.
     #[param(positional)]
     pub path: PathBuf,
 }
@@ -23,6 +24,7 @@ pub struct JsonlParams {
 /// The sink `jsonl`.
 pub struct Jsonl {
     path: PathBuf,
+    began: EventTime,
     rows: RowEncoder,
 }
 
@@ -41,12 +43,13 @@ impl Sink for Jsonl {
         }
         Ok(Jsonl {
             path: setup.path(&params.path),
+            began: setup.audience.opened,
             rows: RowEncoder::of(setup),
         })
     }
 
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(DurableFile::create(&self.path)?))
+        Ok(Box::new(DurableFile::create(&self.path)?.keeping(self.began)))
     }
 
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {
@@ -57,6 +60,7 @@ impl Sink for Jsonl {
         let same = setup.path(&params.path) == self.path;
         Ok(same.then(|| Jsonl {
             path: self.path.clone(),
+            began: self.began,
             rows: RowEncoder::of(setup),
         }))
     }

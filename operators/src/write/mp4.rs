@@ -20,6 +20,7 @@ use flowrun_engine::batch::{Answer, Batch};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::{NodeSetup, Sink, SinkOrder, SinkWriter};
 use flowrun_engine::rows::CameraId;
+use flowrun_engine::time::EventTime;
 
 use crate::write::durable::DurableFile;
 use files::Files;
@@ -47,6 +48,7 @@ type Recorders = Arc<Mutex<BTreeMap<CameraId, (String, Arc<Mutex<Recorder>>)>>>;
 /// The sink `mp4`.
 pub struct Mp4 {
     params: Mp4Params,
+    began: EventTime,
     recorders: Recorders,
     own: HashMap<CameraId, Arc<Mutex<Recorder>>>,
 }
@@ -83,6 +85,7 @@ impl Mp4 {
         drop(known);
         Ok(Mp4 {
             recorders: recorders.clone(),
+            began: setup.audience.opened,
             params,
             own,
         })
@@ -135,7 +138,7 @@ impl Sink for Mp4 {
     }
 
     fn open(&self) -> Result<Box<dyn SinkWriter>> {
-        Ok(Box::new(Files::open(self.recorders.clone())?))
+        Ok(Box::new(Files::open(self.recorders.clone(), self.began)?))
     }
 
     fn encode(&self, answer: &Answer, out: &mut Vec<u8>) -> Result<()> {

@@ -10,7 +10,7 @@ mod pairs;
 mod params;
 mod parts;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Plan;
 use crate::port::Catalogue;
@@ -21,7 +21,7 @@ pub use explain::explain_diff;
 ///
 /// In JSON `{"from", "to", "changes": [{"part", "node", "action", "why"}]}`, with `renamed-from` where a
 /// part had another name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlanDiff {
     /// The old plan's hash.
     pub from: String,
@@ -33,7 +33,7 @@ pub struct PlanDiff {
 }
 
 /// What becomes of one part.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartChange {
     /// What it is.
     pub part: PartKind,
@@ -43,16 +43,16 @@ pub struct PartChange {
     /// What becomes of it.
     pub action: Action,
     /// The causes, the weightiest first; none for what is kept, or added without more to say.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub why: Vec<String>,
     /// Its name in the old plan where that was another: nodes without `as=` are counted, and a line above moves the
     /// count. The state of the old name belongs to it.
-    #[serde(rename = "renamed-from", skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "renamed-from", default, skip_serializing_if = "Option::is_none")]
     pub renamed_from: Option<String>,
 }
 
 /// Kinds of parts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartKind {
     /// A camera.
@@ -81,7 +81,7 @@ impl PartKind {
 }
 
 /// What becomes of a part. Where several causes meet, the last in this order holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// Nothing: it is the same object.
@@ -145,6 +145,12 @@ pub fn diff(old: &Plan, new: &Plan, catalogue: &dyn Catalogue) -> PlanDiff {
 
 fn as_text<S: Serializer>(why: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&why.join("; "))
+}
+
+fn from_text<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let causes = text.split("; ").filter(|cause| !cause.is_empty());
+    Ok(causes.map(str::to_owned).collect())
 }
 
 /// Causes as they are found, and the strongest action that one of them asks for.

@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use flowrun_engine::errors::Result;
 use flowrun_engine::operator::SinkWriter;
 use flowrun_engine::rows::CameraId;
+use flowrun_engine::time::EventTime;
 
 use super::Recorders;
 use super::recorder::{Order, take};
@@ -23,12 +24,13 @@ struct Open {
 /// All of them.
 pub(super) struct Files {
     recorders: Recorders,
+    began: EventTime,
     open: BTreeMap<CameraId, Open>,
 }
 
-fn create(path: &Path) -> Result<Open> {
+fn create(path: &Path, began: EventTime) -> Result<Open> {
     Ok(Open {
-        file: Box::new(DurableFile::create(path)?),
+        file: Box::new(DurableFile::create(path)?.keeping(began)),
         path: path.to_owned(),
         written: false,
     })
@@ -46,23 +48,24 @@ impl Open {
 }
 
 impl Files {
-    /// Opens those whose names are known, and makes the folders of the others.
+    /// Opens those whose names are known, and makes the folders of the others. What was completed since the run `began`
+    /// stays.
     ///
     /// # Errors
     /// As [`DurableFile::create`].
-    pub fn open(recorders: Recorders) -> Result<Self> {
+    pub fn open(recorders: Recorders, began: EventTime) -> Result<Self> {
         let mut open = BTreeMap::new();
         let known = recorders.lock().unwrap_or_else(PoisonError::into_inner);
         for (camera, (_, recorder)) in known.iter() {
             let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner);
             match (recorder.path().fixed(), recorder.path().folder()) {
-                (Some(path), _) => drop(open.insert(*camera, create(path)?)),
+                (Some(path), _) => drop(open.insert(*camera, create(path, began)?)),
                 (None, Some(folder)) => DurableFile::try_folder(folder)?,
                 (None, None) => {}
             }
         }
         drop(known);
-        Ok(Files { recorders, open })
+        Ok(Files { recorders, began, open })
     }
 
     fn obey(&mut self, mut orders: &[u8]) -> io::Result<()> {
@@ -83,7 +86,7 @@ impl Files {
                     if let Some(before) = self.open.remove(&camera) {
                         before.complete()?;
                     }
-                    let opened = create(&path).map_err(|error| io::Error::other(error.cause))?;
+                    let opened = create(&path, self.began).map_err(|error| io::Error::other(error.cause))?;
                     self.open.insert(camera, opened);
                 }
             }

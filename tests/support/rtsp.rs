@@ -1,9 +1,9 @@
 //! GStreamer's RTSP server as a process.
 
+#![allow(clippy::unwrap_used, dead_code, reason = "each test binary uses its part")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
-use crate::support::root;
 
 /// What cargo sets for a test anyway stands for secrets: a test must not change its environment.
 pub const USER: &str = "CARGO_PKG_NAME";
@@ -24,7 +24,7 @@ impl Server {
 
     pub fn start_at(port: u16, options: &[&str]) -> Option<Server> {
         let started = Command::new("/usr/bin/python3")
-            .arg(root().join("tests/support/rtsp_server.py"))
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/rtsp_server.py"))
             .arg(port.to_string())
             .args(options)
             .env("RTSP_TEST_USER", env!("CARGO_PKG_NAME"))
@@ -64,6 +64,13 @@ impl Server {
     pub fn order(&mut self, order: &str) {
         writeln!(self.orders, "{order}").unwrap();
         assert!(self.answer().starts_with("done"));
+    }
+
+    /// The sessions that clients have, in order of their names.
+    pub fn sessions(&mut self) -> Vec<String> {
+        writeln!(self.orders, "sessions").unwrap();
+        let answer = self.answer();
+        answer.split_whitespace().skip(1).map(str::to_owned).collect()
     }
 
     fn answer(&mut self) -> String {
