@@ -276,14 +276,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         fs::write(&path, "before the run\n").unwrap();
-        let hour = Duration::from_secs(3_600);
-        let long_ago = SystemTime::now() - hour;
-        let set = File::options().write(true).open(&path).unwrap().set_modified(long_ago);
-        set.unwrap();
-        let began = (SystemTime::now() - hour / 2)
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap();
-        let began = EventTime(i64::try_from(began.as_nanos()).unwrap());
+        let half_an_hour = 1_800_000_000_000;
+        let began = EventTime(flowrun_engine::clock::wall().0 - half_an_hour);
+        let long_ago = Duration::from_nanos(u64::try_from(began.0 - half_an_hour).unwrap());
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH + long_ago).unwrap();
         for text in ["first\n", "second\n", "third\n"] {
             let mut file = Box::new(DurableFile::create(&path).unwrap().keeping(began));
             file.write(text.as_bytes()).unwrap();
