@@ -9,7 +9,6 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::operator::SinkWriter;
@@ -43,7 +42,7 @@ pub struct DurableFile {
     /// Why nothing more is taken.
     broken: Option<io::ErrorKind>,
     /// A file of its name that was written after this moment is kept beside it.
-    keeps_since: Option<SystemTime>,
+    keeps_since: Option<EventTime>,
 }
 
 impl DurableFile {
@@ -81,8 +80,7 @@ impl DurableFile {
     /// that was written after the run began gets a number, `rows.1.jsonl`, when this one takes its name.
     #[must_use]
     pub fn keeping(mut self, began: EventTime) -> Self {
-        let since = Duration::from_nanos(u64::try_from(began.0).unwrap_or(0));
-        self.keeps_since = Some(SystemTime::UNIX_EPOCH + since);
+        self.keeps_since = Some(began);
         self
     }
 }
@@ -129,8 +127,13 @@ impl SinkWriter for DurableFile {
             return Err(kind.into());
         }
         self.medium.sync()?;
-        let written = fs::metadata(&self.path).and_then(|there| there.modified());
-        if written.is_ok_and(|written| self.keeps_since.is_some_and(|since| written > since)) {
+        let written = fs::metadata(&self.path).map(|there| {
+            there
+                .mtime()
+                .saturating_mul(1_000_000_000)
+                .saturating_add(there.mtime_nsec())
+        });
+        if written.is_ok_and(|written| self.keeps_since.is_some_and(|since| written > since.0)) {
             fs::rename(&self.path, numbered(&self.path))?;
         }
         fs::rename(&self.partial, &self.path)?;
@@ -276,11 +279,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows.jsonl");
         fs::write(&path, "before the run\n").unwrap();
-        let half_an_hour = 1_800_000_000_000;
-        let began = EventTime(flowrun_engine::clock::wall().0 - half_an_hour);
-        let long_ago = Duration::from_nanos(u64::try_from(began.0 - half_an_hour).unwrap());
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(SystemTime::UNIX_EPOCH + long_ago).unwrap();
+        let began = EventTime(flowrun_engine::clock::wall().0 + 1);
+        // What was there before is replaced, what comes from here on is kept.
+        while flowrun_engine::clock::wall().0 - began.0 < 20_000_000 {
+            std::thread::yield_now();
+        }
         for text in ["first\n", "second\n", "third\n"] {
             let mut file = Box::new(DurableFile::create(&path).unwrap().keeping(began));
             file.write(text.as_bytes()).unwrap();
