@@ -100,6 +100,10 @@ impl Accelerator {
     pub fn provider(&self) -> Provider {
         self.provider
     }
+    /// The sizes of batches that it is open for, the largest last.
+    pub fn batches(&self) -> &[usize] {
+        &self.batches
+    }
     /// The most pictures in a batch.
     pub fn most(&self) -> usize {
         self.batches.last().copied().unwrap_or(1)
