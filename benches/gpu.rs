@@ -101,7 +101,7 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
         tensorrt.effort = std::env::var("FLOWRUN_GPU_EFFORT")
             .ok()
             .and_then(|effort| effort.parse().ok());
-        let cache = EngineCache::open(asked.path, asked.device.chip(), runtime()?.version(), tensorrt)?;
+        let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
         let found = if cache.is_built()? { "hit" } else { "miss" };
         println!("| engine cache {found} | | | | |");
         tensorrt.folder = Some(cache.folder().to_owned());

@@ -44,7 +44,8 @@ fn given(name: &str, usual: &str) -> String {
 
 fn number<T: std::str::FromStr>(name: &str, usual: &str) -> T {
     let text = given(name, usual);
-    text.parse().unwrap_or_else(|_| panic!("FLOWRUN_GPU_{name}={text} is no number"))
+    text.parse()
+        .unwrap_or_else(|_| panic!("FLOWRUN_GPU_{name}={text} is no number"))
 }
 
 fn main() {
@@ -61,7 +62,10 @@ fn main() {
         println!("FLOWRUN_GPU_CLIPS names no clip; nothing measured");
         return;
     }
-    println!("{chip}; {}", std::thread::available_parallelism().map_or(1, usize::from));
+    println!(
+        "{chip}; {}",
+        std::thread::available_parallelism().map_or(1, usize::from)
+    );
     for sessions in given("DECODERS", "16").split_whitespace() {
         let sessions = sessions.parse().expect("a number of sessions");
         if sessions > 0 {
@@ -72,7 +76,9 @@ fn main() {
         println!("FLOWRUN_GPU_MODEL names no model; no cameras measured");
         return;
     }
-    println!("| cameras | fps | seconds | pictures | of due | shed | p50 ms | p99 ms | batch | decoded on device/host, spilled | device MiB | pool efficiency | cores busy | GPU % | NVDEC % |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|");
+    println!(
+        "| cameras | fps | seconds | pictures | of due | shed | p50 ms | p99 ms | batch | decoded on device/host, spilled | device MiB | pool efficiency | cores busy | GPU % | NVDEC % |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+    );
     for cameras in given("CAMERAS", "100").split_whitespace() {
         if !cameras_hold(&clips, &model, cameras.parse().expect("a number of cameras")) {
             break;
@@ -123,8 +129,12 @@ fn decoding(clip: &Path, sessions: usize) {
     });
     let hardware: &[&str] = &["-hwaccel", "cuda", "-hwaccel_output_format", "cuda"];
     let cuvid: &[&str] = &["-c:v", "h264_cuvid"];
-    let others = [("-hwaccel cuda", hardware), ("h264_cuvid", cuvid)].map(|(name, how)| (name, ffmpeg(clip, sessions, how)));
-    print!("{sessions} sessions on {}: {here:.0} pictures/s in this process ({counts:?})", clip.display());
+    let others =
+        [("-hwaccel cuda", hardware), ("h264_cuvid", cuvid)].map(|(name, how)| (name, ffmpeg(clip, sessions, how)));
+    print!(
+        "{sessions} sessions on {}: {here:.0} pictures/s in this process ({counts:?})",
+        clip.display()
+    );
     for (name, rate) in others {
         match rate {
             Some(rate) => print!("; {rate:.0} by as many `ffmpeg {name}`, {:.1} %", 100.0 * here / rate),
@@ -151,7 +161,16 @@ fn ffmpeg(clip: &Path, sessions: usize, how: &[&str]) -> Option<f64> {
     let mut processes = Vec::new();
     for _ in 0..sessions {
         let started = Command::new("ffmpeg")
-            .args(["-hide_banner", "-loglevel", "error", "-nostats", "-stats_period", "0.1", "-progress", "pipe:1"])
+            .args([
+                "-hide_banner",
+                "-loglevel",
+                "error",
+                "-nostats",
+                "-stats_period",
+                "0.1",
+                "-progress",
+                "pipe:1",
+            ])
             .args(how)
             .args(["-stream_loop", "-1", "-i"])
             .arg(clip)
@@ -172,7 +191,10 @@ fn ffmpeg(clip: &Path, sessions: usize, how: &[&str]) -> Option<f64> {
                 }
             });
         }
-        let rate = rate_of(&|| frames.iter().map(|count| count.load(Ordering::Relaxed)).sum(), sessions);
+        let rate = rate_of(
+            &|| frames.iter().map(|count| count.load(Ordering::Relaxed)).sum(),
+            sessions,
+        );
         for process in &mut processes {
             process.kill().unwrap();
             process.wait().unwrap();
@@ -274,12 +296,13 @@ fn start(clips: &[PathBuf], model: &str, cameras: usize) -> Running {
         given("DETECT", "")
     );
     let registry = Registry::builtin().with_source::<Live>();
-    let (source, compiled) =
-        flowrun::compile_text("cameras.kdl", graph, Path::new("/"), &registry).unwrap_or_else(|error| panic!("{error}"));
+    let (source, compiled) = flowrun::compile_text("cameras.kdl", graph, Path::new("/"), &registry)
+        .unwrap_or_else(|error| panic!("{error}"));
     let options = Options {
         workers: number("WORKERS", "2"),
     };
-    let prepared = flowrun::prepare_compiled(&source, compiled, &registry, &options).unwrap_or_else(|error| panic!("{error}"));
+    let prepared =
+        flowrun::prepare_compiled(&source, compiled, &registry, &options).unwrap_or_else(|error| panic!("{error}"));
     prepared.start().unwrap()
 }
 
@@ -315,7 +338,8 @@ impl Busy {
         let process = self.process.as_mut()?;
         process.kill().ok()?;
         let lines = BufReader::new(process.stdout.take()?).lines().map_while(Result::ok);
-        let numbers = |line: String| -> Option<Vec<f64>> { line.split(',').map(|part| part.trim().parse().ok()).collect() };
+        let numbers =
+            |line: String| -> Option<Vec<f64>> { line.split(',').map(|part| part.trim().parse().ok()).collect() };
         let told: Vec<Vec<f64>> = lines.filter_map(numbers).filter(|numbers| numbers.len() == 3).collect();
         process.wait().ok()?;
         let mean = |index: usize| told.iter().map(|numbers| numbers[index]).sum::<f64>() / told.len().max(1) as f64;
@@ -332,7 +356,12 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     let generation = context.generation();
     let node = |kind: &str| {
         let nodes = &generation.plan.nodes;
-        generation.node(nodes.iter().position(|node| node.kind == kind).expect("it is in the graph"))
+        generation.node(
+            nodes
+                .iter()
+                .position(|node| node.kind == kind)
+                .expect("it is in the graph"),
+        )
     };
     let (detect, track) = (node("detect"), node("track"));
     let patience = Instant::now();
@@ -348,7 +377,10 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     let (began, cpu, shed_before) = (Instant::now(), cpu_seconds(), shed());
     let (before, tracked) = (detect.latency_us.counts(), track.answers.load(Ordering::Relaxed));
     sleep(Duration::from_secs(seconds));
-    let (counts, tracked) = (detect.latency_us.counts().since(&before), track.answers.load(Ordering::Relaxed) - tracked);
+    let (counts, tracked) = (
+        detect.latency_us.counts().since(&before),
+        track.answers.load(Ordering::Relaxed) - tracked,
+    );
     let (elapsed, cores, shed) = (
         began.elapsed().as_secs_f64(),
         (cpu_seconds() - cpu) / began.elapsed().as_secs_f64(),
@@ -359,7 +391,12 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     let due = cameras as f64 * fps * elapsed;
     let decoded = context.decoders.counts();
     let efficiency = |state: PoolState| format!("{:.2}", state.efficiency());
-    let pools: Vec<String> = context.decoders.pools().iter().map(|pool| efficiency(pool.state())).collect();
+    let pools: Vec<String> = context
+        .decoders
+        .pools()
+        .iter()
+        .map(|pool| efficiency(pool.state()))
+        .collect();
     println!(
         "| {cameras} | {fps} | {seconds} | {tracked} | {:.1} % | {shed} | {p50:.1} | {p99:.1} | {} | {}/{}, {} | {memory:.0} | {} | {cores:.1} | {gpu:.0} | {nvdec:.0} |",
         100.0 * tracked as f64 / due,

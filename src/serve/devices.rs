@@ -79,7 +79,9 @@ impl Pool {
 /// The pools that decoded pictures go through.
 fn decoded_pools(context: &Context) -> Vec<(&'static str, PoolState)> {
     let pools = context.decoders.pools();
-    let both = pools.iter().flat_map(|pool| [("decoded", pool.state()), ("fetched", pool.staging())]);
+    let both = pools
+        .iter()
+        .flat_map(|pool| [("decoded", pool.state()), ("fetched", pool.staging())]);
     both.collect()
 }
 
@@ -96,7 +98,10 @@ impl Decoders {
             on_host: counts.on_host,
             spilled: counts.spilled,
             fetched: fetched(context),
-            pools: decoded_pools(context).iter().map(|(name, state)| Pool::of(name, state)).collect(),
+            pools: decoded_pools(context)
+                .iter()
+                .map(|(name, state)| Pool::of(name, state))
+                .collect(),
         }
     }
 }
@@ -120,8 +125,12 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .collect();
     providers(out, &all);
     let decoded = decoded_pools(context);
-    let own = all.iter().flat_map(|(node, state)| state.pools.iter().map(move |(name, state)| (*node, *name, *state)));
-    let pools: Vec<_> = own.chain(decoded.into_iter().map(|(name, state)| ("", name, state))).collect();
+    let own = all
+        .iter()
+        .flat_map(|(node, state)| state.pools.iter().map(move |(name, state)| (*node, *name, *state)));
+    let pools: Vec<_> = own
+        .chain(decoded.into_iter().map(|(name, state)| ("", name, state)))
+        .collect();
     self::pools(out, &pools);
 }
 
@@ -154,7 +163,11 @@ fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
     out.family(name, "counter", "Batches that the provider was given, by outcome.");
     for (node, provider, rung, _) in each() {
         for (outcome, count) in [("served", rung.served), ("failed", rung.failed)] {
-            out.sample(name, &[("node", node), ("provider", &provider), ("outcome", outcome)], count);
+            out.sample(
+                name,
+                &[("node", node), ("provider", &provider), ("outcome", outcome)],
+                count,
+            );
         }
     }
     let name = "flowrun_model_batch_limit";
@@ -167,7 +180,11 @@ fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
 /// `node` is empty for those of decoders.
 fn pools(out: &mut Exposition, all: &[(&str, &str, PoolState)]) {
     let name = "flowrun_pool_bytes";
-    out.family(name, "gauge", "Bytes of pooled memory: reserved, lent now, and the most that ever was lent.");
+    out.family(
+        name,
+        "gauge",
+        "Bytes of pooled memory: reserved, lent now, and the most that ever was lent.",
+    );
     for (node, pool, state) in all {
         let bytes = [
             ("reserved", state.reserved_bytes),
@@ -179,7 +196,11 @@ fn pools(out: &mut Exposition, all: &[(&str, &str, PoolState)]) {
         }
     }
     let name = "flowrun_pool_fragmentation_ratio";
-    out.family(name, "gauge", "Which share of the bytes that are lent nobody asked for.");
+    out.family(
+        name,
+        "gauge",
+        "Which share of the bytes that are lent nobody asked for.",
+    );
     for (node, pool, state) in all {
         out.sample(name, &[("node", node), ("pool", pool)], state.fragmentation);
     }

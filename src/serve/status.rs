@@ -200,7 +200,11 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 p50_ms: millis(rate.p50_us),
                 p99_ms: millis(rate.p99_us),
                 providers: Provider::all(&compute),
-                pools: compute.pools.iter().map(|(name, state)| Pool::of(name, state)).collect(),
+                pools: compute
+                    .pools
+                    .iter()
+                    .map(|(name, state)| Pool::of(name, state))
+                    .collect(),
             }
         })
         .collect()

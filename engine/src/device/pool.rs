@@ -176,7 +176,11 @@ impl<M: Poolable> Pool<M> {
             bytes,
             blocks: (0..MOST_BLOCKS).map(|_| OnceLock::new()).collect(),
         });
-        let place = class.blocks.iter().find(|block| block.get().is_none()).ok_or_else(full)?;
+        let place = class
+            .blocks
+            .iter()
+            .find(|block| block.get().is_none())
+            .ok_or_else(full)?;
         self.gauges.reserved_bytes.fetch_add(all, Ordering::Relaxed);
         // Nobody else writes: `making` is held.
         let _ = place.set(Block {
@@ -360,7 +364,9 @@ impl Lease<Pinned> {
 impl<M: Poolable> Drop for Lease<M> {
     fn drop(&mut self) {
         self.block().slots.give(self.slot);
-        self.pool.gauges.come_back(self.pool.class(self.class).bytes, self.asked);
+        self.pool
+            .gauges
+            .come_back(self.pool.class(self.class).bytes, self.asked);
     }
 }
 

@@ -81,7 +81,10 @@ impl ResidentPool {
                 stride: bytes,
             };
             // SAFETY: the slot holds the packed picture; for the rest, as the caller promises.
-            let plane = unsafe { self.device.copy(stream.handle(), from[index], to, RowShape { bytes, rows }) };
+            let plane = unsafe {
+                self.device
+                    .copy(stream.handle(), from[index], to, RowShape { bytes, rows })
+            };
             copied = copied.and(plane);
         }
         match copied.and_then(|()| self.fences.raise(stream)) {
@@ -114,7 +117,10 @@ impl ResidentPool {
                 .for_each(|(to, from)| to.copy_from_slice(&from[..row]));
         }
         // SAFETY: both slots hold so many bytes, and live until the stream was drained, two lines down.
-        let sent = unsafe { self.device.upload(stream.handle(), here.bytes_ref().as_ptr(), there.address(), bytes) };
+        let sent = unsafe {
+            self.device
+                .upload(stream.handle(), here.bytes_ref().as_ptr(), there.address(), bytes)
+        };
         let drained = stream.drain();
         sent.and(drained)?;
         Ok(Surface::at(layout, there, starts, None))
@@ -244,9 +250,8 @@ mod tests {
         memory.fetch().unwrap();
         for (plane, [rows, row]) in shapes.into_iter().take(count).enumerate() {
             for line in 0..rows {
-                let of = |memory: &dyn PictureMemory| {
-                    memory.plane(plane)[line * memory.stride(plane)..][..row].to_vec()
-                };
+                let of =
+                    |memory: &dyn PictureMemory| memory.plane(plane)[line * memory.stride(plane)..][..row].to_vec();
                 assert_eq!(of(memory), of(wanted), "plane {plane}, row {line}");
             }
         }
@@ -256,7 +261,10 @@ mod tests {
     fn gpu_pictures_come_to_the_host_as_they_went() {
         for device in every_device() {
             let (pool, stream) = (ResidentPool::new(&device), Arc::new(CudaStream::open(&device).unwrap()));
-            for (seed, format) in [PixelFormat::Nv12, PixelFormat::Yuv420, PixelFormat::Rgb].into_iter().enumerate() {
+            for (seed, format) in [PixelFormat::Nv12, PixelFormat::Yuv420, PixelFormat::Rgb]
+                .into_iter()
+                .enumerate()
+            {
                 let layout = layout(37, 23, format);
                 let sent = planes_of(layout, seed);
                 let surface = pool.send(&stream, layout, &sent).unwrap();

@@ -76,7 +76,9 @@ impl TensorRt {
 
 /// Asks for TensorRT in the placement's stream, which whoever holds the session holds too.
 pub(super) fn register(builder: &mut SessionBuilder, placement: &Placement) -> ort::Result<()> {
-    let options = placement.tensorrt.options(placement.device, placement.recorded.is_some());
+    let options = placement
+        .tensorrt
+        .options(placement.device, placement.recorded.is_some());
     let text = |text: &str| CString::new(text).map_err(|error| ort::Error::new(error.to_string()));
     let keys = options
         .iter()

@@ -64,8 +64,10 @@ impl Nvdec {
         }
         let pool = decoders.gpu()?;
         if !is_loadable(Path::new(NVDEC_LIBRARY)) {
-            return Err(OperatorError::new(format!("{NVDEC_LIBRARY}, NVIDIA's decoder, cannot be loaded"))
-                .help("in a container, ask for the driver's `video` capability"));
+            return Err(
+                OperatorError::new(format!("{NVDEC_LIBRARY}, NVIDIA's decoder, cannot be loaded"))
+                    .help("in a container, ask for the driver's `video` capability"),
+            );
         }
         let stream = Arc::new(CudaStream::open(pool.device())?);
         let context = pool.device().context().ok_or("the device has no context")?;
@@ -109,9 +111,8 @@ fn takes_cuda(codec: ff::codec::Id) -> bool {
     // SAFETY: codecs are constants of the library; a null answer ends the list.
     let configs = (0..).map_while(|index| unsafe { ffi::avcodec_get_hw_config(decoder.as_ptr(), index).as_ref() });
     let mut configs = configs;
-    configs.any(|config| {
-        config.device_type == ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA && config.methods & wanted != 0
-    })
+    configs
+        .any(|config| config.device_type == ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA && config.methods & wanted != 0)
 }
 
 /// Why a decoder does without its device.
@@ -146,9 +147,13 @@ enum Way {
 impl Hardware {
     /// The processor, uncounted.
     pub fn host() -> Self {
+        Hardware::counted(None)
+    }
+
+    fn counted(decoders: Option<&Decoders>) -> Self {
         Hardware {
             way: Way::Host,
-            decoders: None,
+            decoders: decoders.cloned(),
             session: None,
             refusal: Arc::default(),
             notice: None,
@@ -158,10 +163,7 @@ impl Hardware {
 
     /// As a graph wants it, for a codec. What cannot be had is a notice, not an error.
     pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders) -> Self {
-        let mut hardware = Hardware {
-            decoders: Some(decoders.clone()),
-            ..Hardware::host()
-        };
+        let mut hardware = Hardware::counted(Some(decoders));
         let opened = match choice {
             DecoderChoice::Cpu => return hardware,
             DecoderChoice::Auto if !AUTO.contains(&codec) => return hardware,
@@ -209,7 +211,9 @@ impl Hardware {
     /// The picture of a frame on the device. The outer error is the frame, which has to go by way of the host.
     pub(super) fn keep(&mut self, frame: Video) -> Result<Picture, Video> {
         self.release();
-        let Way::Nvdec(nvdec) = &self.way else { return Err(frame) };
+        let Way::Nvdec(nvdec) = &self.way else {
+            return Err(frame);
+        };
         let nvdec = nvdec.clone();
         self.settle(DecodedOn::Device);
         match keep(&nvdec, &frame) {
@@ -282,7 +286,9 @@ impl Hardware {
         if let Some(decoders) = &self.decoders {
             decoders.spill();
         }
-        self.notice = Some(format!("NVDEC does not decode this camera ({cause}); the processor does"));
+        self.notice = Some(format!(
+            "NVDEC does not decode this camera ({cause}); the processor does"
+        ));
     }
 
     /// Gives a picture back to its decoder once its copy is over, which it is when the next one comes.
@@ -314,7 +320,11 @@ unsafe extern "C" fn choose_format(
             count += 1;
         }
         let refusal = (*context).opaque.cast::<Refusal>().as_ref();
-        (std::slice::from_raw_parts(formats, count), (*context).sw_pix_fmt, refusal)
+        (
+            std::slice::from_raw_parts(formats, count),
+            (*context).sw_pix_fmt,
+            refusal,
+        )
     };
     let offers_device = offered.contains(&AV_PIX_FMT_CUDA);
     if offers_device && matches!(software, AV_PIX_FMT_YUV420P | AV_PIX_FMT_YUVJ420P) {

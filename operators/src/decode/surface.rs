@@ -22,7 +22,10 @@ pub(super) fn keep(nvdec: &Nvdec, frame: &Video) -> Result<Surface, Fault> {
     let (raw, pool) = unsafe {
         let raw = frame.as_ptr().as_ref().ok_or_else(|| unfit("no frame"))?;
         let pool = raw.hw_frames_ctx.as_ref().map(|buffer| buffer.data);
-        (raw, pool.and_then(|pool| pool.cast::<ffi::AVHWFramesContext>().as_ref()))
+        (
+            raw,
+            pool.and_then(|pool| pool.cast::<ffi::AVHWFramesContext>().as_ref()),
+        )
     };
     if pool.is_none_or(|pool| pool.sw_format != ffi::AVPixelFormat::AV_PIX_FMT_NV12) {
         return Err(unfit("the device's pictures are not NV12"));
@@ -30,7 +33,9 @@ pub(super) fn keep(nvdec: &Nvdec, frame: &Video) -> Result<Surface, Fault> {
     let side = |side: i32, cropped: usize| u32::try_from(side).ok()?.checked_sub(u32::try_from(cropped).ok()?);
     // libav crops to the right and below; what it leaves in these fields is to the left and above.
     let size = side(raw.width, raw.crop_left).zip(side(raw.height, raw.crop_top));
-    let (width, height) = size.filter(|(width, height)| *width > 0 && *height > 0).ok_or_else(|| unfit("no picture"))?;
+    let (width, height) = size
+        .filter(|(width, height)| *width > 0 && *height > 0)
+        .ok_or_else(|| unfit("no picture"))?;
     let row = 2 * width.div_ceil(2) as usize;
     let plane = |index: usize, rows_above: usize, bytes_before: usize| {
         let stride = usize::try_from(raw.linesize[index]).ok()?;

@@ -269,7 +269,9 @@ fn gpu_pictures_that_are_there_never_come_to_the_host() {
         return;
     }
     for (name, provider) in on_devices() {
-        let own = every_device().into_iter().find(|device| device.is_cuda() == (provider == Provider::Cuda));
+        let own = every_device()
+            .into_iter()
+            .find(|device| device.is_cuda() == (provider == Provider::Cuda));
         let own = own.expect("a provider has its device");
         let (pool, stream) = (ResidentPool::new(&own), Arc::new(CudaStream::open(&own).unwrap()));
         let pictures: Vec<_> = (0..5)

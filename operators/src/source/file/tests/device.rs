@@ -9,7 +9,13 @@ use crate::testing::reference_data;
 /// The ways over a device that can be tested here.
 fn ways() -> Vec<DecoderChoice> {
     let devices = every_device();
-    let way = |cuda| if cuda { DecoderChoice::Nvdec } else { DecoderChoice::Twin };
+    let way = |cuda| {
+        if cuda {
+            DecoderChoice::Nvdec
+        } else {
+            DecoderChoice::Twin
+        }
+    };
     devices.iter().map(|device| way(device.is_cuda())).collect()
 }
 
@@ -82,22 +88,36 @@ fn gpu_recordings_are_decoded_as_on_the_processor() {
             let mut on_device = 0;
             for (index, ((time, picture), (wanted_time, wanted))) in got.iter().zip(&wanted).enumerate() {
                 let (layout, wanted_layout) = (picture.layout(), wanted.layout());
-                assert_eq!((*time, layout.size), (*wanted_time, wanted_layout.size), "{name} by {way:?}, {index}");
+                assert_eq!(
+                    (*time, layout.size),
+                    (*wanted_time, wanted_layout.size),
+                    "{name} by {way:?}, {index}"
+                );
                 let colours = (wanted_layout.matrix, wanted_layout.range);
                 assert_eq!((layout.matrix, layout.range), colours, "{name} by {way:?}, {index}");
                 on_device += usize::from(picture.memory().surface().is_some());
-                assert!(samples(picture) == samples(wanted), "{name} by {way:?}: picture {index} differs");
+                assert!(
+                    samples(picture) == samples(wanted),
+                    "{name} by {way:?}: picture {index} differs"
+                );
             }
             let is_wide = name.contains("10bits");
             if way == DecoderChoice::Nvdec && is_wide {
                 // What the engine does not read there is the processor's, and that is told.
-                assert!(told.iter().any(|cause| cause.contains("the processor does")), "{name}: {told:?}");
+                assert!(
+                    told.iter().any(|cause| cause.contains("the processor does")),
+                    "{name}: {told:?}"
+                );
                 assert_eq!((on_device, decoders.counts().spilled), (0, 1), "{name}");
             } else {
                 assert_eq!(on_device, got.len(), "{name} by {way:?}: {told:?}");
             }
             drop(got);
-            let lent: usize = decoders.pools().iter().map(|pool| pool.state().lent + pool.staging().lent).sum();
+            let lent: usize = decoders
+                .pools()
+                .iter()
+                .map(|pool| pool.state().lent + pool.staging().lent)
+                .sum();
             assert_eq!(lent, 0, "{name} by {way:?} leaks");
             let left = decoders.counts();
             assert_eq!((left.on_device, left.on_host), (0, 0));
@@ -115,7 +135,14 @@ fn gpu_loops_go_on_with_the_decoder_they_have() {
             at_end: AtEnd::Loop,
             ..params(data.join("video/odd/hw2_h264_opengop_b3.mp4"))
         };
-        let (once, _) = decoded(FileParams { at_end: AtEnd::Stop, ..file.clone() }, &decoders, usize::MAX);
+        let (once, _) = decoded(
+            FileParams {
+                at_end: AtEnd::Stop,
+                ..file.clone()
+            },
+            &decoders,
+            usize::MAX,
+        );
         let (thrice, told) = decoded(file, &decoders, 3 * once.len());
         assert_eq!(told, [""; 0], "{way:?}");
         for (index, (_, picture)) in thrice.iter().enumerate() {
@@ -132,7 +159,11 @@ fn a_device_that_is_not_there_is_told_once_and_done_without() {
         return;
     }
     let clip = data.join("video/odd/hw2_h264_opengop_b3.mp4");
-    for (decoder, notices) in [(DecoderChoice::Auto, 0), (DecoderChoice::Nvdec, 1), (DecoderChoice::Cpu, 0)] {
+    for (decoder, notices) in [
+        (DecoderChoice::Auto, 0),
+        (DecoderChoice::Nvdec, 1),
+        (DecoderChoice::Cpu, 0),
+    ] {
         let decoders = Decoders::default();
         let file = FileParams {
             decoder,
@@ -140,7 +171,11 @@ fn a_device_that_is_not_there_is_told_once_and_done_without() {
         };
         let (pictures, told) = decoded(file, &decoders, 5);
         assert_eq!((pictures.len(), told.len()), (5, notices), "{decoder:?}: {told:?}");
-        assert!(told.iter().all(|cause| cause.contains("NVDEC") && cause.contains("libcuda")), "{told:?}");
+        assert!(
+            told.iter()
+                .all(|cause| cause.contains("NVDEC") && cause.contains("libcuda")),
+            "{told:?}"
+        );
         let counts = DecoderCounts {
             spilled: notices as u64,
             ..DecoderCounts::default()
