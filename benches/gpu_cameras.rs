@@ -31,7 +31,9 @@ use flowrun::operators::decode::DecoderChoice;
 use flowrun::operators::source::{AtEnd, DecodeWhich, FileParams, FileSource};
 use flowrun::prelude::*;
 
-/// What is measured begins this long after the first pictures.
+/// How long all cameras may take to begin.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// What is measured begins this long after that.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How long part 1 measures.
 const DECODING: Duration = Duration::from_secs(6);
@@ -176,6 +178,7 @@ fn ffmpeg(clip: &Path, sessions: usize, how: &[&str]) -> Option<f64> {
             .arg(clip)
             .args(["-an", "-vsync", "passthrough", "-f", "null", "-"])
             .stdin(Stdio::null())
+            .stderr(Stdio::null())
             .stdout(Stdio::piped())
             .spawn();
         processes.push(started.ok()?);
@@ -213,6 +216,8 @@ struct Live {
     poisson: bool,
     at: f64,
     random: u64,
+    /// When it was first asked for a picture.
+    began: Option<Instant>,
 }
 
 /// A file as a live camera.
@@ -243,6 +248,7 @@ impl Source for Live {
             gap_ns: 1e9 / params.fps,
             poisson: params.poisson,
             at: 0.0,
+            began: None,
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
         })
     }
@@ -255,6 +261,7 @@ impl Source for Live {
         }
     }
     fn next(&mut self) -> Result<Next> {
+        let began = *self.began.get_or_insert_with(Instant::now);
         let next = self.file.next()?;
         let Next::Item(item) = next else { return Ok(next) };
         let media_time = self.at as i64;
@@ -263,6 +270,10 @@ impl Source for Live {
             true => -(1.0 - self.uniform()).ln(),
             false => 1.0,
         };
+        if self.at == 0.0 {
+            // Opening a decoder takes its time when many are opened at once; a camera does not make up for that.
+            self.at = began.elapsed().as_nanos() as f64;
+        }
         self.at += (share * self.gap_ns).max(1.0);
         Ok(Next::Item(Item { media_time, ..item }))
     }
@@ -365,9 +376,15 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     };
     let (detect, track) = (node("detect"), node("track"));
     let patience = Instant::now();
-    while track.answers.load(Ordering::Relaxed) < 10 * cameras as u64 && patience.elapsed() < Duration::from_secs(60) {
+    let decoding = || context.decoders.counts().on_device + context.decoders.counts().on_host;
+    while decoding() < cameras as u64 && patience.elapsed() < PATIENCE {
         sleep(Duration::from_millis(20));
     }
+    println!(
+        "  {} of {cameras} cameras decode after {:.1} s",
+        decoding(),
+        patience.elapsed().as_secs_f64()
+    );
     sleep(WARM_UP);
     let shed = || -> u64 {
         let cameras = generation.cameras();

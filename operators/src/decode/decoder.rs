@@ -86,6 +86,8 @@ impl Decoder {
             }
             check_size((*raw).width, (*raw).height)?;
             (*raw).max_pixels = MAX_PIXELS;
+            // Else libav crops to the left only as far as rows stay aligned: pictures of a device are cropped as the stream says.
+            (*raw).flags |= ffi::AV_CODEC_FLAG_UNALIGNED as i32;
             (*raw).thread_count = i32::try_from(options.threads).unwrap_or(1);
             hardware.attach(raw)
         };
