@@ -5,7 +5,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench bench-live bench-outage clean
+.PHONY: help setup setup-tests demo build test lint bench bench-demo bench-peers bench-tracks soak-memory soak-reload gpu-test gpu-bench gpu-cameras bench-live bench-outage clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ gpu-bench: setup ## Measure detection on a GPU beside PyTorch, in one table: mak
 
 bench-live: setup ## Measure how late the demo's detections are while it is watched
 	$(CARGO) bench --locked --bench live
+
+gpu-cameras: setup ## Measure how many cameras a GPU carries, and NVDEC here beside FFmpeg: make gpu-cameras CLIPS="a.mp4" MODEL=yolo11n.onnx
+	@FLOWRUN_GPU_CLIPS="$(abspath $(CLIPS))" FLOWRUN_GPU_MODEL=$(abspath $(MODEL)) $(CARGO) bench --locked --bench gpu_cameras
 
 bench-outage: setup-tests ## Measure whether a network camera that goes away holds up the others
 	$(CARGO) bench --locked --bench outage

@@ -49,11 +49,12 @@ fn main() {
     let wanted =
         std::env::var("FLOWRUN_GPU_PROVIDERS").unwrap_or_else(|_| "cuda cuda-thorough cuda-nchw tensorrt".into());
     for name in wanted.split_whitespace() {
-        let (provider, channels_last, thorough) = match name {
-            "cuda" => (Provider::Cuda, true, false),
-            "cuda-thorough" => (Provider::Cuda, true, true),
-            "cuda-nchw" => (Provider::Cuda, false, false),
-            "tensorrt" => (Provider::TensorRt, true, false),
+        let (provider, channels_last, thorough, recorded) = match name {
+            "cuda" => (Provider::Cuda, true, false, true),
+            "cuda-thorough" => (Provider::Cuda, true, true, true),
+            "cuda-nchw" => (Provider::Cuda, false, false, true),
+            "tensorrt" => (Provider::TensorRt, true, false, false),
+            "tensorrt-recorded" => (Provider::TensorRt, true, false, true),
             other => panic!("no provider {other}"),
         };
         let asked = Asked {
@@ -61,6 +62,7 @@ fn main() {
             provider,
             channels_last,
             thorough,
+            recorded,
             device: device.clone(),
             path: &path,
         };
@@ -99,7 +101,7 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
         tensorrt.effort = std::env::var("FLOWRUN_GPU_EFFORT")
             .ok()
             .and_then(|effort| effort.parse().ok());
-        let cache = EngineCache::open(asked.path, asked.device.chip(), runtime()?.version(), tensorrt)?;
+        let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
         let found = if cache.is_built()? { "hit" } else { "miss" };
         println!("| engine cache {found} | | | | |");
         tensorrt.folder = Some(cache.folder().to_owned());
@@ -125,6 +127,7 @@ struct Asked<'a> {
     provider: Provider,
     channels_last: bool,
     thorough: bool,
+    recorded: bool,
     device: Arc<dyn Device>,
     path: &'a Path,
 }
@@ -184,7 +187,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
         .map(|seed| Picture::new(layout, Box::new(noise(seed))))
         .collect();
     for recorded in [false, true] {
-        if recorded && asked.provider == Provider::TensorRt {
+        if recorded && !asked.recorded {
             continue;
         }
         let begun = Instant::now();
@@ -228,7 +231,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
 
 /// Two lanes at once, as `detect` has them.
 fn lanes(asked: &Asked<'_>, pools: &FramePools, surfaces: &[Arc<Surface>]) -> Result<()> {
-    let recorded = asked.provider == Provider::Cuda;
+    let recorded = asked.recorded;
     let mut pipelines = [pipeline(asked, pools, recorded)?, pipeline(asked, pools, recorded)?];
     for batch in BATCHES {
         let begun = Instant::now();

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use crate::device::Surface;
+use crate::errors::Result;
 use crate::packet::Packet;
 use crate::rows::{ClassId, Rect, Rows, Size, TrackId};
 
@@ -85,15 +86,23 @@ pub struct PictureLayout {
     pub range: Range,
 }
 
-/// Host memory with a picture in it; dropping it gives the memory back to its pool.
+/// Memory with a picture in it; dropping it gives the memory back to its pool.
 pub trait PictureMemory: Send + Sync {
-    /// The bytes of a plane, rows `stride` apart.
+    /// The bytes of a plane, rows `stride` apart. Grey where they could not be brought to the host: see
+    /// [`fetch`](Self::fetch).
     fn plane(&self, index: usize) -> &[u8];
     /// Bytes from one row to the next.
     fn stride(&self, index: usize) -> usize;
     /// The same picture on a device, where it is there already.
     fn surface(&self) -> Option<&Arc<Surface>> {
         None
+    }
+    /// Brings the pixels to the host where they are not there; who looks at them and can fail asks this first.
+    ///
+    /// # Errors
+    /// When the device that has them fails.
+    fn fetch(&self) -> Result<()> {
+        Ok(())
     }
 }
 

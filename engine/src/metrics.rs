@@ -1,8 +1,12 @@
 //! What each node does: answers, rows, errors, queue, latency. Written by workers, read by anyone.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::Answer;
+use crate::device::PoolState;
+use crate::infer::RungState;
+use crate::registry::ErasedOffload;
 
 /// Metrics of one node.
 #[derive(Default)]
@@ -19,9 +23,34 @@ pub struct NodeMetrics {
     pub busy_ns: AtomicU64,
     /// From admission to this node's answer, in microseconds.
     pub latency_us: Histogram,
+    /// Who can tell what it computes with: the newest version of its operator.
+    compute: Mutex<Option<Weak<dyn ErasedOffload>>>,
+}
+
+/// What a node computes with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ComputeState {
+    /// Its model's providers, the best first.
+    pub providers: Vec<RungState>,
+    /// Which of them serves.
+    pub serving: Option<usize>,
+    /// Its pools of memory, by name.
+    pub pools: Vec<(&'static str, PoolState)>,
 }
 
 impl NodeMetrics {
+    /// From here on this tells what the node computes with.
+    pub(crate) fn computed_by(&self, offload: &Arc<dyn ErasedOffload>) {
+        *self.compute.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(offload));
+    }
+
+    /// What the node computes with; nothing where it is none that tells.
+    pub fn compute(&self) -> ComputeState {
+        let compute = self.compute.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let offload = compute.and_then(|offload| offload.upgrade());
+        offload.map_or_else(ComputeState::default, |offload| offload.compute())
+    }
+
     /// Counts answers that leave the node now.
     pub fn answered(&self, answers: &[Answer], now_us: u64) {
         let rows: usize = answers.iter().map(|answer| answer.batch.len()).sum();

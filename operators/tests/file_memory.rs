@@ -32,6 +32,7 @@ fn drain(path: PathBuf, at_end: AtEnd, names: &Arc<Names>) {
         fps: None,
         decode: DecodeWhich::All,
         decode_threads: 1,
+        decoder: flowrun_operators::decode::DecoderChoice::Auto,
     };
     let setup = SourceSetup::new(Path::new("/"), names, CameraId(0));
     let Ok(mut source) = FileSource::open(params, &setup) else {

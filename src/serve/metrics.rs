@@ -7,6 +7,7 @@ use flowrun_engine::health::Condition;
 use flowrun_engine::metrics::Counts;
 use flowrun_engine::run::context::Context;
 
+use crate::serve::devices;
 use crate::serve::process::Process;
 use crate::serve::settings::GraphText;
 use crate::serve::status::health;
@@ -17,18 +18,20 @@ const LATENCY_US: [u64; 13] = [
 ];
 
 /// Text in the format.
-struct Exposition(String);
+pub struct Exposition(String);
 
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 impl Exposition {
-    fn family(&mut self, name: &str, ty: &str, help: &str) {
+    /// Begins a family of samples.
+    pub fn family(&mut self, name: &str, ty: &str, help: &str) {
         self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {ty}\n"));
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+    /// One sample of the family that was begun last.
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         self.0.push_str(name);
         for (index, (label, text)) in labels.iter().enumerate() {
             let before = if index == 0 { '{' } else { ',' };
@@ -39,7 +42,8 @@ impl Exposition {
         let _ = writeln!(self.0, "{end} {value}");
     }
 
-    fn single(&mut self, name: &str, ty: &str, help: &str, value: impl Display) {
+    /// A family of one sample without labels.
+    pub fn single(&mut self, name: &str, ty: &str, help: &str, value: impl Display) {
         self.family(name, ty, help);
         self.sample(name, &[], value);
     }
@@ -81,6 +85,7 @@ pub fn text(context: Option<&Context>, graph: &GraphText, own: &Own) -> String {
         out.single("flowrun_run_seconds", "gauge", "Time since the run began.", elapsed);
         cameras(&mut out, context);
         nodes(&mut out, context);
+        devices::expose(&mut out, context);
     }
     let help = "Connections to this server now.";
     out.single("flowrun_server_connections", "gauge", help, own.connections);

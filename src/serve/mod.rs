@@ -9,6 +9,7 @@
 
 pub mod access;
 mod app;
+mod devices;
 mod edits;
 mod graph;
 mod listen;

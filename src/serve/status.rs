@@ -9,6 +9,7 @@ use flowrun_engine::run::context::Context;
 use flowrun_engine::site::Mount;
 use serde::Serialize;
 
+use crate::serve::devices::{Decoders, Pool, Provider};
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
 use crate::serve::settings::GraphText;
@@ -42,6 +43,7 @@ pub struct Status {
     run: Run,
     cameras: Vec<Camera>,
     nodes: Vec<Node>,
+    decoders: Option<Decoders>,
     errors: Vec<Error>,
     site: Vec<Mount>,
     process: Process,
@@ -98,6 +100,8 @@ struct Node {
     rate: f64,
     p50_ms: f64,
     p99_ms: f64,
+    providers: Vec<Provider>,
+    pools: Vec<Pool>,
 }
 
 #[derive(Debug, Serialize)]
@@ -183,6 +187,7 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
     nodes
         .map(|(index, node)| {
             let (metrics, rate) = (generation.node(index), now.node(&node.name));
+            let compute = metrics.compute();
             Node {
                 name: node.name.clone(),
                 kind: node.kind.clone(),
@@ -194,6 +199,12 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 rate: rounded(rate.answers),
                 p50_ms: millis(rate.p50_us),
                 p99_ms: millis(rate.p99_us),
+                providers: Provider::all(&compute),
+                pools: compute
+                    .pools
+                    .iter()
+                    .map(|(name, state)| Pool::of(name, state))
+                    .collect(),
             }
         })
         .collect()
@@ -231,6 +242,7 @@ impl Status {
             run,
             cameras: context.map_or_else(Vec::new, |context| cameras(context, now)),
             nodes: context.map_or_else(Vec::new, |context| nodes(context, now)),
+            decoders: context.map(Decoders::of),
             errors: context.map_or_else(Vec::new, errors),
             site: context.map_or_else(Vec::new, |context| context.audience.site.list()),
             process: Process::now(),

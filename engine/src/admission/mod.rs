@@ -20,7 +20,7 @@ pub struct CameraParams {
     /// How late rows may come before their window counts as complete.
     #[param(live, default = "150ms")]
     pub lateness: Duration,
-    /// Who is shed last when the whole system falls behind.
+    /// Who is shed last when the whole system falls behind, and whose pictures go to a model first.
     #[param(live, default = "normal")]
     pub priority: Priority,
     /// Frames that may be unanswered at once; past it a file waits and a live camera sheds.

@@ -15,6 +15,7 @@ mod gate;
 mod installation;
 mod instances;
 mod keyed;
+mod lines;
 mod node;
 mod offload;
 mod sink;

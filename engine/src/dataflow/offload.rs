@@ -1,5 +1,6 @@
 //! Operators on threads of their own: jobs leave the worker, answers come back in any order and are
-//! put into each camera's order again. The worker keeps the capabilities; a thread always answers.
+//! put into each camera's order again. The worker keeps the capabilities; a thread always answers. Which jobs go together
+//! is [`Lines`]' business.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -19,11 +20,14 @@ use timely::scheduling::SyncActivator;
 use crate::batch::{Answer, Batch};
 use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::gate::Gate;
+use crate::dataflow::lines::Lines;
 use crate::dataflow::node::Node;
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::errors::Result;
+use crate::infer::{Batcher, Decision, Urgency};
 use crate::operator::LaneChoice;
 use crate::registry::{ErasedJob, ErasedOffload};
+use crate::rows::CameraId;
 use crate::time::Tick;
 
 /// A job on its way: who answers it, and where its answer goes.
@@ -32,7 +36,6 @@ struct Ticket {
     /// The version of the operator that the frame belongs to: after an edit two use the same lanes for a while.
     offload: Arc<dyn ErasedOffload>,
     sequence: u64,
-    queued: Instant,
     back: Arc<Returns>,
 }
 
@@ -56,52 +59,58 @@ impl Returns {
     }
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Ticket>,
-    closed: bool,
+/// Jobs that wait for one lane, or for any of several.
+struct Shared {
+    lines: Mutex<Lines<dyn ErasedOffload, Ticket>>,
+    arrived: Condvar,
+    began: Instant,
 }
 
-/// Jobs that wait for one lane, or for any of several.
-#[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
-    arrived: Condvar,
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            lines: Mutex::default(),
+            arrived: Condvar::new(),
+            began: Instant::now(),
+        }
+    }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Lines<dyn ErasedOffload, Ticket>> {
+        self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// The next batch, of one version: full, or as much as came before the first job's deadline. None when closed and
-    /// empty.
+    /// Queues jobs of one version, and wakes the lanes.
+    fn add(&self, offload: &Arc<dyn ErasedOffload>, tickets: impl Iterator<Item = (Ticket, Urgency)>) {
+        let now = self.began.elapsed();
+        let batcher = || Batcher::new(&offload.sizes(), offload.policy().deadline);
+        let mut lines = self.lock();
+        for (ticket, urgency) in tickets {
+            lines.push(offload, batcher, ticket, urgency, now);
+        }
+        drop(lines);
+        self.arrived.notify_all();
+    }
+
+    /// The next batch, of one version: full, or as much as came before the first job's time. None when closed and empty.
     fn take(&self) -> Option<Vec<Ticket>> {
-        let mut queue = self.lock();
+        let mut lines = self.lock();
         loop {
-            let Some(first) = queue.waiting.front() else {
-                if queue.closed {
-                    return None;
-                }
-                queue = self
+            lines = match lines.decide(self.began.elapsed()) {
+                Decision::Batch(tickets) => return Some(tickets),
+                Decision::Idle if lines.is_over() => return None,
+                Decision::Idle => self
                     .arrived
-                    .wait(queue)
-                    .unwrap_or_else(|poisoned| poisoned.into_inner());
-                continue;
+                    .wait(lines)
+                    .unwrap_or_else(|poisoned| poisoned.into_inner()),
+                Decision::Wait(left) => {
+                    self.arrived
+                        .wait_timeout(lines, left)
+                        .unwrap_or_else(|poisoned| poisoned.into_inner())
+                        .0
+                }
             };
-            let policy = first.offload.policy();
-            let size = policy.size.max(1);
-            let left = policy.deadline.saturating_sub(first.queued.elapsed());
-            let of_version = |ticket: &&Ticket| Arc::ptr_eq(&ticket.offload, &first.offload);
-            let count = queue.waiting.iter().take(size).take_while(of_version).count();
-            if count == size || count < queue.waiting.len() || left.is_zero() || queue.closed {
-                return Some(queue.waiting.drain(..count).collect());
-            }
-            queue = self
-                .arrived
-                .wait_timeout(queue, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
         }
     }
 }
@@ -155,7 +164,7 @@ impl OffloadPool {
 impl Drop for OffloadPool {
     fn drop(&mut self) {
         for queue in &self.queues {
-            queue.lock().closed = true;
+            queue.lock().close();
             queue.arrived.notify_all();
         }
         for thread in self.threads.drain(..) {
@@ -182,6 +191,12 @@ fn work(offload: &dyn ErasedOffload, lane: &mut (dyn Any + Send), tickets: Vec<T
         back.send(std::iter::once((sequence, camera, result)));
     }
     outcome.is_ok()
+}
+
+/// How long a camera's frames may wait for others.
+fn urgency_of(node: &Node, camera: CameraId) -> Urgency {
+    let params = node.context.ledger.params(camera);
+    params.map_or(Urgency::Normal, |params| params.priority.into())
 }
 
 /// A frame that has left the worker.
@@ -214,6 +229,7 @@ pub fn render<'scope>(
     let back = Arc::new(Returns::default());
     let activator = scope.worker().sync_activator_for(address.to_vec());
     *back.activator.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(activator);
+    node.metrics.computed_by(offload);
     let waits = offload.lane_choice() == LaneChoice::ByCamera;
     if waits {
         gate.register(scope.activator_for(address));
@@ -226,7 +242,7 @@ pub fn render<'scope>(
     let (pool, offload, kind) = (pool.clone(), offload.clone(), offload.output());
     let (node, gate, failures) = (node.clone(), gate.clone(), Failures::of(node));
     let mut cameras: Vec<OutOfHouse> = Vec::new();
-    let mut tickets: Vec<Vec<Ticket>> = pool.queues.iter().map(|_| Vec::new()).collect();
+    let mut tickets: Vec<Vec<(Ticket, Urgency)>> = pool.queues.iter().map(|_| Vec::new()).collect();
     let mut arrived: Vec<(Capability<Tick>, Option<Capability<Tick>>, Vec<Answer>)> = Vec::new();
     builder.build(move |_| {
         move |_| {
@@ -241,7 +257,6 @@ pub fn render<'scope>(
                 return;
             }
             for (held, error_held, answers) in arrived.drain(..) {
-                let queued = Instant::now();
                 for mut answer in answers {
                     let number = answer.at.camera.0 as usize;
                     let lane = number % tickets.len();
@@ -261,18 +276,22 @@ pub fn render<'scope>(
                         error_capability: error_held.clone(),
                         result: None,
                     });
-                    tickets[lane].push(Ticket {
+                    // A lane that remembers its cameras gets each one's frames in order, also where its priority changes.
+                    let urgency = match waits {
+                        true => Urgency::Normal,
+                        false => urgency_of(&node, job.at.camera),
+                    };
+                    let ticket = Ticket {
                         job,
                         offload: offload.clone(),
                         sequence,
-                        queued,
                         back: back.clone(),
-                    });
+                    };
+                    tickets[lane].push((ticket, urgency));
                 }
                 for (queue, tickets) in pool.queues.iter().zip(&mut tickets) {
                     if !tickets.is_empty() {
-                        queue.lock().waiting.extend(tickets.drain(..));
-                        queue.arrived.notify_all();
+                        queue.add(&offload, tickets.drain(..));
                     }
                 }
             }

@@ -24,6 +24,24 @@ pub struct MemoryLeft {
     pub whole: usize,
 }
 
+/// Rows of a plane in a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowsAt {
+    /// Where the first begins.
+    pub start: Address,
+    /// Bytes from one to the next.
+    pub stride: usize,
+}
+
+/// How many rows, and how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowShape {
+    /// Bytes of a row.
+    pub bytes: usize,
+    /// Rows.
+    pub rows: usize,
+}
+
 /// A device.
 ///
 /// # Safety
@@ -34,6 +52,8 @@ pub unsafe trait Device: Send + Sync + fmt::Debug {
     fn chip(&self) -> &Chip;
     /// Whether it is NVIDIA's, so that ONNX Runtime can work in its memory.
     fn is_cuda(&self) -> bool;
+    /// The driver's own handle of its context, for FFmpeg; none where there is no driver.
+    fn context(&self) -> Option<Handle>;
     /// How much memory is left.
     ///
     /// # Errors
@@ -89,6 +109,14 @@ pub unsafe trait Device: Send + Sync + fmt::Debug {
     /// # Errors
     /// As the driver tells.
     unsafe fn download(&self, stream: Handle, from: Address, to: *mut u8, bytes: usize) -> Result<()>;
+    /// Copies rows within the device, in the stream's order.
+    ///
+    /// # Safety
+    /// Both places hold so many rows, and live until the stream has come past this.
+    ///
+    /// # Errors
+    /// As the driver tells.
+    unsafe fn copy(&self, stream: Handle, from: RowsAt, to: RowsAt, shape: RowShape) -> Result<()>;
     /// Fills memory with a byte, in the stream's order.
     ///
     /// # Safety

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cudarc::driver::result;
 
-use super::backend::{Address, Device, Handle, MemoryLeft};
+use super::backend::{Address, Device, Handle, MemoryLeft, RowShape, RowsAt};
 use super::chip::Chip;
 use super::fault::{Fault, Result};
 use super::kernels::{NAMES, SOURCE, Work};
-use super::result::{compile, event, function, load, open_stream, pin, plain, told};
+use super::result::{compile, copy_rows, event, function, load, open_stream, pin, plain, told};
 use super::sys;
 
 /// A device of NVIDIA's.
@@ -146,6 +146,10 @@ unsafe impl Device for Gpu {
         true
     }
 
+    fn context(&self) -> Option<Handle> {
+        Some(self.context as usize as Handle)
+    }
+
     fn memory(&self) -> Result<MemoryLeft> {
         self.enter()?;
         let (free, whole) = result::mem_get_info().map_err(plain)?;
@@ -210,6 +214,12 @@ unsafe impl Device for Gpu {
         // SAFETY: as the caller promises.
         let copied = unsafe { sys::cuMemcpyDtoHAsync_v2(to.cast::<c_void>(), from, bytes, stream_of(stream)) };
         copied.result().map_err(plain)
+    }
+
+    unsafe fn copy(&self, stream: Handle, from: RowsAt, to: RowsAt, shape: RowShape) -> Result<()> {
+        self.enter()?;
+        // SAFETY: as the caller promises.
+        unsafe { copy_rows(from, to, shape, stream_of(stream)) }
     }
 
     unsafe fn fill(&self, stream: Handle, at: Address, byte: u8, bytes: usize) -> Result<()> {

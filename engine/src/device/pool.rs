@@ -1,7 +1,9 @@
 //! Memory that is taken once and lent out by size class: nothing is allocated for a frame.
 //!
-//! A class is one block cut into equal slots. Taking a slot and giving it back neither locks nor allocates. Classes are
-//! made in prepare; where the size of a camera's pictures shows only with the first of them, one more is made then.
+//! A class is blocks cut into equal slots, mostly one. Taking a slot and giving it back neither locks nor allocates.
+//! Classes are made in prepare; where the size of a camera's pictures shows only with the first of them, one more is made
+//! then. A pool whose users nobody can count beforehand grows by an eighth whenever all slots are out, so that it holds
+//! little more than was once needed; it never shrinks.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,6 +20,10 @@ pub const BATCHES: [usize; 5] = [1, 4, 8, 16, 32];
 pub const FRAMES: [usize; 3] = [1920 * 1080 * 3 / 2, 1280 * 720 * 3 / 2, 854 * 480 * 3 / 2];
 /// More classes than cameras of one run have sizes.
 const MOST_CLASSES: usize = 32;
+/// More blocks than a class comes to have: growing by an eighth, they are twenty thousand slots.
+const MOST_BLOCKS: usize = 64;
+/// Slots that a growing class begins with, and the least that it grows by.
+const LEAST_GROWTH: usize = 4;
 /// As CUDA aligns; so each slot is aligned for any kernel.
 const ALIGNMENT: usize = 256;
 
@@ -50,8 +56,26 @@ pub type PinnedPool = Pool<Pinned>;
 /// Slots of one size.
 struct Class<M> {
     bytes: usize,
-    block: M,
+    /// Filled from the first on.
+    blocks: Box<[OnceLock<Block<M>>]>,
+}
+
+/// Memory cut into slots.
+struct Block<M> {
+    memory: M,
     slots: Slots,
+}
+
+impl<M> Class<M> {
+    fn made(&self) -> impl Iterator<Item = &Block<M>> {
+        self.blocks.iter().map_while(OnceLock::get)
+    }
+
+    /// A free slot, and the block that it is of.
+    fn take(&self) -> Option<(usize, u32)> {
+        let mut blocks = self.made().enumerate();
+        blocks.find_map(|(index, block)| Some((index, block.slots.take()?)))
+    }
 }
 
 /// A pool.
@@ -126,55 +150,102 @@ impl<M: Poolable> Pool<M> {
     /// # Errors
     /// When there is no memory for it, or there are too many classes.
     pub fn reserve(&self, bytes: usize, slots: usize) -> Result<()> {
-        let bytes = bytes.max(1).next_multiple_of(ALIGNMENT);
+        let bytes = whole(bytes);
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.made().any(|class| class.bytes == bytes) {
-            return Ok(());
+        match self.made().any(|(_, class)| class.bytes == bytes) {
+            true => Ok(()),
+            false => self.enlarge(bytes, slots),
         }
-        let place = self.classes.iter().find(|class| class.get().is_none());
-        let place = place.ok_or_else(|| Fault::Other(format!("a pool has no more than {MOST_CLASSES} sizes")))?;
+    }
+
+    /// Adds slots to a class, which is made where it is not there. `making` is held.
+    fn enlarge(&self, bytes: usize, slots: usize) -> Result<()> {
         let count = u32::try_from(slots).map_err(|_| Fault::OutOfMemory(usize::MAX))?;
-        let whole = bytes.checked_mul(slots).ok_or(Fault::OutOfMemory(usize::MAX))?;
-        let class = Class {
+        let all = bytes.checked_mul(slots).ok_or(Fault::OutOfMemory(usize::MAX))?;
+        let class = self.classes.iter().find(|class| match class.get() {
+            Some(class) => class.bytes == bytes,
+            None => true,
+        });
+        let class = class.ok_or_else(|| Fault::Other(format!("a pool has no more than {MOST_CLASSES} sizes")))?;
+        let full = || Fault::Other(format!("a size of a pool has no more than {MOST_BLOCKS} blocks"));
+        if class.get().is_some_and(|class| class.made().count() == MOST_BLOCKS) {
+            return Err(full());
+        }
+        let memory = M::block(&self.device, all)?;
+        let class = class.get_or_init(|| Class {
             bytes,
-            block: M::block(&self.device, whole)?,
-            slots: Slots::new(count),
-        };
-        self.gauges.reserved_bytes.fetch_add(whole, Ordering::Relaxed);
+            blocks: (0..MOST_BLOCKS).map(|_| OnceLock::new()).collect(),
+        });
+        let place = class
+            .blocks
+            .iter()
+            .find(|block| block.get().is_none())
+            .ok_or_else(full)?;
+        self.gauges.reserved_bytes.fetch_add(all, Ordering::Relaxed);
         // Nobody else writes: `making` is held.
-        let _ = place.set(class);
+        let _ = place.set(Block {
+            memory,
+            slots: Slots::new(count),
+        });
         Ok(())
     }
 
     /// Takes a slot of at least so many bytes from the smallest class that has one; none where all that fit are out.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Option<Lease<M>> {
-        let mut best: Option<(usize, &Class<M>)> = None;
-        let mut passed = 0;
+        let mut above = bytes;
         // A handful of classes: looking through them costs less than keeping them sorted would.
-        while passed < MOST_CLASSES {
-            let smallest = self
-                .classes
-                .iter()
-                .enumerate()
-                .filter_map(|(index, class)| Some((index, class.get()?)));
-            let above = best.map_or(0, |(_, class)| class.bytes + 1).max(bytes);
-            best = smallest
-                .filter(|(_, class)| class.bytes >= above)
-                .min_by_key(|(_, class)| class.bytes);
-            let Some((index, class)) = best else { break };
-            if let Some(slot) = class.slots.take() {
-                self.gauges.lend(class.bytes, bytes);
-                return Some(Lease {
-                    pool: self.clone(),
-                    class: index,
-                    slot,
-                    asked: bytes,
-                });
+        for _ in 0..MOST_CLASSES {
+            let fitting = self.made().filter(|(_, class)| class.bytes >= above);
+            let Some((index, class)) = fitting.min_by_key(|(_, class)| class.bytes) else {
+                break;
+            };
+            if let Some(lease) = self.lend(index, class, bytes) {
+                return Some(lease);
             }
-            passed += 1;
+            above = class.bytes + 1;
         }
         self.gauges.refused.fetch_add(1, Ordering::Relaxed);
         None
+    }
+
+    /// Takes a slot of just this size, for which the pool grows where all are out; where there is no memory to grow, one
+    /// of a larger size.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn take_or_grow(self: &Arc<Self>, bytes: usize) -> Result<Lease<M>> {
+        let size = whole(bytes);
+        let own = || {
+            let (index, class) = self.made().find(|(_, class)| class.bytes == size)?;
+            self.lend(index, class, bytes)
+        };
+        loop {
+            if let Some(lease) = own() {
+                return Ok(lease);
+            }
+            let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another thread may have made room meanwhile.
+            if let Some(lease) = own() {
+                return Ok(lease);
+            }
+            let class = self.made().find(|(_, class)| class.bytes == size);
+            let slots: usize = class.map_or(0, |(_, class)| class.made().map(|block| block.slots.count()).sum());
+            if let Err(fault) = self.enlarge(size, (slots / 8).max(LEAST_GROWTH)) {
+                return self.take(bytes).ok_or(fault);
+            }
+        }
+    }
+
+    fn lend(self: &Arc<Self>, index: usize, class: &Class<M>, asked: usize) -> Option<Lease<M>> {
+        let (block, slot) = class.take()?;
+        self.gauges.lend(class.bytes, asked);
+        Some(Lease {
+            pool: self.clone(),
+            class: index,
+            block,
+            slot,
+            asked,
+        })
     }
 
     /// How it stands.
@@ -197,8 +268,10 @@ impl<M: Poolable> Pool<M> {
         }
     }
 
-    fn made(&self) -> impl Iterator<Item = &Class<M>> {
-        self.classes.iter().filter_map(OnceLock::get)
+    /// The classes that are there, with their places.
+    fn made(&self) -> impl Iterator<Item = (usize, &Class<M>)> {
+        let classes = self.classes.iter().enumerate();
+        classes.filter_map(|(index, class)| Some((index, class.get()?)))
     }
 
     fn class(&self, index: usize) -> &Class<M> {
@@ -206,6 +279,11 @@ impl<M: Poolable> Pool<M> {
             .get()
             .expect("a slot is lent by a class that is there")
     }
+}
+
+/// As long as slots are made, so that each is aligned.
+fn whole(bytes: usize) -> usize {
+    bytes.max(1).next_multiple_of(ALIGNMENT)
 }
 
 impl Gauges {
@@ -235,6 +313,7 @@ impl<M> fmt::Debug for Pool<M> {
 pub struct Lease<M: Poolable> {
     pool: Arc<Pool<M>>,
     class: usize,
+    block: usize,
     slot: u32,
     asked: usize,
 }
@@ -245,27 +324,38 @@ impl<M: Poolable> Lease<M> {
         self.asked
     }
 
+    /// Where it is.
+    pub(super) fn device(&self) -> &Arc<dyn Device> {
+        &self.pool.device
+    }
+
     fn start(&self) -> usize {
         self.slot as usize * self.pool.class(self.class).bytes
+    }
+
+    fn block(&self) -> &Block<M> {
+        self.pool.class(self.class).blocks[self.block]
+            .get()
+            .expect("a slot is lent by a block that is there")
     }
 }
 
 impl Lease<Buffer> {
     /// Where it is.
     pub fn address(&self) -> Address {
-        self.pool.class(self.class).block.address() + self.start() as Address
+        self.block().memory.address() + self.start() as Address
     }
 }
 
 impl Lease<Pinned> {
     /// Its bytes.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let (start, block) = (self.start(), &self.pool.class(self.class).block);
+        let (start, block) = (self.start(), &self.block().memory);
         // SAFETY: the slot lies within the block, and is lent to this lease alone, which is borrowed alone.
         unsafe { std::slice::from_raw_parts_mut(block.start().add(start), self.asked) }
     }
     pub(super) fn bytes_ref(&self) -> &[u8] {
-        let (start, block) = (self.start(), &self.pool.class(self.class).block);
+        let (start, block) = (self.start(), &self.block().memory);
         // SAFETY: the slot lies within the block, and is lent to this lease alone.
         unsafe { std::slice::from_raw_parts(block.start().add(start), self.asked) }
     }
@@ -273,9 +363,10 @@ impl Lease<Pinned> {
 
 impl<M: Poolable> Drop for Lease<M> {
     fn drop(&mut self) {
-        let class = self.pool.class(self.class);
-        class.slots.give(self.slot);
-        self.pool.gauges.come_back(class.bytes, self.asked);
+        self.block().slots.give(self.slot);
+        self.pool
+            .gauges
+            .come_back(self.pool.class(self.class).bytes, self.asked);
     }
 }
 
@@ -283,8 +374,8 @@ impl<M: Poolable> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Lease({} bytes, slot {} of class {})",
-            self.asked, self.slot, self.class
+            "Lease({} bytes, slot {} of block {} of class {})",
+            self.asked, self.slot, self.block, self.class
         )
     }
 }
@@ -345,6 +436,36 @@ mod tests {
         assert_eq!(pool.take(5000).map(|lease| lease.bytes()), None);
         drop((middle, large));
         assert_eq!(pool.take(2000).unwrap().class, 2);
+    }
+
+    #[test]
+    fn a_pool_grows_by_what_is_needed_and_little_more() {
+        let (twin, pool) = pool(&[]);
+        let leases: Vec<_> = (0..500).map(|_| pool.take_or_grow(1000).unwrap()).collect();
+        let mut places: Vec<_> = leases.iter().map(Lease::address).collect();
+        places.sort_unstable();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] >= 1024), "none overlap");
+        let state = pool.state();
+        assert_eq!((state.lent, state.lent_bytes), (500, 500 * 1024));
+        assert!(state.efficiency() >= 0.88, "{state:?}");
+        drop(leases);
+        let blocks = twin.open_handles();
+        let again: Vec<_> = (0..500).map(|_| pool.take_or_grow(1000).unwrap()).collect();
+        assert_eq!(twin.open_handles(), blocks, "what is there serves");
+        drop((again, pool));
+        assert_eq!((twin.taken_bytes(), twin.open_handles()), (0, 0));
+    }
+
+    #[test]
+    fn a_pool_that_cannot_grow_lends_a_larger_slot_or_says_so() {
+        let device: Arc<dyn Device> = Twin::new(8 * 1024);
+        let pool: Arc<DevicePool> = Pool::new(&device);
+        pool.reserve(4096, 1).unwrap();
+        let four: Vec<_> = (0..4).map(|_| pool.take_or_grow(1024).unwrap()).collect();
+        assert_eq!(pool.take_or_grow(1024).unwrap().class, 0, "no memory is left to grow");
+        let _large = pool.take(4000).unwrap();
+        assert_eq!(pool.take_or_grow(1024).unwrap_err(), Fault::OutOfMemory(4096));
+        drop(four);
     }
 
     #[test]

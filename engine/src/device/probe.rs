@@ -12,6 +12,9 @@ use serde::Serialize;
 /// What TensorRT is called, the newest first: which one is needed is up to the build of ONNX Runtime.
 pub const TENSORRT_LIBRARIES: [&str; 2] = ["libnvinfer.so.10", "libnvinfer.so.8"];
 
+/// NVIDIA's decoder, which comes with the driver.
+pub const NVDEC_LIBRARY: &str = "libnvcuvid.so.1";
+
 /// NVIDIA's driver and its devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

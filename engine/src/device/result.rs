@@ -5,6 +5,7 @@ use std::ffi::CString;
 use cudarc::driver::result::{self, DriverError};
 use cudarc::nvrtc::{CompileError, CompileOptions, compile_ptx_with_opts};
 
+use super::backend::{RowShape, RowsAt};
 use super::fault::{Fault, Result};
 use super::sys;
 
@@ -44,6 +45,36 @@ pub fn pin(bytes: usize) -> Result<*mut u8> {
     unsafe { result::malloc_host(bytes, sys::CU_MEMHOSTALLOC_PORTABLE) }
         .map(<*mut std::ffi::c_void>::cast)
         .map_err(|error| told(error, bytes))
+}
+
+/// Copies rows from one place of the current context's device to another.
+///
+/// # Safety
+/// Both places hold so many rows, and live until the stream has come past this.
+pub unsafe fn copy_rows(from: RowsAt, to: RowsAt, shape: RowShape, stream: sys::CUstream) -> Result<()> {
+    let device = sys::CUmemorytype::CU_MEMORYTYPE_DEVICE;
+    let copy = sys::CUDA_MEMCPY2D {
+        srcXInBytes: 0,
+        srcY: 0,
+        srcMemoryType: device,
+        srcHost: std::ptr::null(),
+        srcDevice: from.start,
+        srcArray: std::ptr::null_mut(),
+        srcPitch: from.stride,
+        dstXInBytes: 0,
+        dstY: 0,
+        dstMemoryType: device,
+        dstHost: std::ptr::null_mut(),
+        dstDevice: to.start,
+        dstArray: std::ptr::null_mut(),
+        dstPitch: to.stride,
+        WidthInBytes: shape.bytes,
+        Height: shape.rows,
+    };
+    // SAFETY: as the caller promises; the description is read before the call returns.
+    unsafe { sys::cuMemcpy2DAsync_v2(&copy, stream) }
+        .result()
+        .map_err(plain)
 }
 
 /// A stream that does not wait for the default one.

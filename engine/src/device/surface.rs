@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::backend::{Address, Device};
 use super::fault::{Fault, Result};
+use super::fences::PooledFence;
 use super::kernels::{Placed, format_number};
 use super::memory::{Buffer, Pinned};
 use super::pictures::Fit;
 use super::pool::{DevicePool, Lease, PinnedPool};
-use super::stream::{CudaStream, Fence};
+use super::stream::CudaStream;
 use crate::frame::{PictureLayout, PictureMemory, PixelFormat};
 
 /// Bytes between the planes of a surface start at multiples of this.
@@ -21,13 +22,18 @@ pub struct Surface {
     memory: Lease<Buffer>,
     starts: [usize; 3],
     strides: [u32; 3],
-    ready: Option<Fence>,
+    ready: Option<Arc<PooledFence>>,
 }
 
 impl Surface {
     /// What is on it.
     pub fn layout(&self) -> PictureLayout {
         self.layout
+    }
+    /// Whether its memory is of this device.
+    pub fn is_on(&self, device: &Arc<dyn Device>) -> bool {
+        let own = self.memory.device();
+        own.is_cuda() == device.is_cuda() && own.chip().ordinal == device.chip().ordinal
     }
     /// Bytes that it takes.
     pub fn bytes(&self) -> usize {
@@ -40,15 +46,30 @@ impl Surface {
     pub fn await_in(&self, stream: &CudaStream) -> Result<()> {
         self.ready.as_ref().map_or(Ok(()), |fence| stream.after(fence))
     }
-    /// What comes behind the picture in the stream that wrote it: others wait for that.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    pub fn mark(&mut self, device: &Arc<dyn Device>, stream: &CudaStream) -> Result<()> {
-        let fence = Fence::new(device)?;
-        fence.raise(stream)?;
-        self.ready = Some(fence);
-        Ok(())
+    /// What is reached when the picture is there; none where it is.
+    pub fn fence(&self) -> Option<&Arc<PooledFence>> {
+        self.ready.as_ref()
+    }
+
+    /// A picture whose planes lie packed in `memory`, or will once `ready` is reached.
+    pub(super) fn at(
+        layout: PictureLayout,
+        memory: Lease<Buffer>,
+        starts: [usize; 3],
+        ready: Option<Arc<PooledFence>>,
+    ) -> Self {
+        Surface {
+            layout,
+            memory,
+            starts,
+            strides: planes(layout).0.map(|[_, row]| row as u32),
+            ready,
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn address(&self) -> Address {
+        self.memory.address()
     }
 
     /// How a kernel is told of it.
@@ -69,6 +90,16 @@ impl Surface {
             green_by_u: fit.chroma[1],
             green_by_v: fit.chroma[2],
             blue_by_u: fit.chroma[3],
+        }
+    }
+}
+
+impl Drop for Surface {
+    fn drop(&mut self) {
+        // Its slot may go to a picture that another stream writes: what is on its way here must have come.
+        let coming = self.ready.as_ref().filter(|fence| !fence.is_reached().unwrap_or(true));
+        if let Some(Err(fault)) = coming.map(|fence| fence.wait()) {
+            tracing::debug!(%fault, "a picture never came to its surface");
         }
     }
 }
@@ -130,7 +161,7 @@ impl FramePools {
         memory: &dyn PictureMemory,
     ) -> Result<(Surface, Lease<Pinned>)> {
         let (shapes, count) = planes(layout);
-        let (mut bytes, mut starts) = (0, [0; 3]);
+        let (starts, bytes) = packed(layout);
         for (index, [rows, row]) in shapes.into_iter().take(count).enumerate() {
             let (stride, plane) = (memory.stride(index), memory.plane(index));
             let needed = stride
@@ -144,8 +175,6 @@ impl FramePools {
                 );
                 return Err(Fault::Unfit(cause));
             }
-            starts[index] = bytes;
-            bytes += (rows * row).next_multiple_of(PLANE_ALIGNMENT);
         }
         let (there, mut here) = self.take(bytes)?;
         let to = here.bytes_mut();
@@ -163,14 +192,7 @@ impl FramePools {
                 .device()
                 .upload(stream.handle(), here.bytes_ref().as_ptr(), there.address(), bytes)?
         };
-        let surface = Surface {
-            layout,
-            memory: there,
-            starts,
-            strides: shapes.map(|[_, row]| row as u32),
-            ready: None,
-        };
-        Ok((surface, here))
+        Ok((Surface::at(layout, there, starts, None), here))
     }
 
     /// Puts a picture of the host onto the device, and waits until it is there.
@@ -190,8 +212,19 @@ impl FramePools {
     }
 }
 
+/// Where each plane of a packed picture begins, and how long the picture is.
+pub(super) fn packed(layout: PictureLayout) -> ([usize; 3], usize) {
+    let (shapes, count) = planes(layout);
+    let (mut bytes, mut starts) = (0, [0; 3]);
+    for (start, [rows, row]) in starts.iter_mut().zip(shapes).take(count) {
+        *start = bytes;
+        bytes += (rows * row).next_multiple_of(PLANE_ALIGNMENT);
+    }
+    (starts, bytes)
+}
+
 /// Each plane's rows and bytes of a row, and how many planes there are.
-fn planes(layout: PictureLayout) -> ([[usize; 2]; 3], usize) {
+pub(super) fn planes(layout: PictureLayout) -> ([[usize; 2]; 3], usize) {
     let (width, height) = (layout.size.width as usize, layout.size.height as usize);
     let (half_width, half_height) = (width.div_ceil(2), height.div_ceil(2));
     match layout.format {

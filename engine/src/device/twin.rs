@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-use super::backend::{Address, Device, Handle, MemoryLeft};
+use super::backend::{Address, Device, Handle, MemoryLeft, RowShape, RowsAt};
 use super::chip::Chip;
 use super::fault::{Fault, Result};
 use super::kernels::Work;
@@ -132,6 +132,10 @@ unsafe impl Device for Twin {
         false
     }
 
+    fn context(&self) -> Option<Handle> {
+        None
+    }
+
     fn memory(&self) -> Result<MemoryLeft> {
         self.works()?;
         let whole = self.chip.memory_bytes;
@@ -178,6 +182,16 @@ unsafe impl Device for Twin {
         self.works()?;
         // SAFETY: as the caller promises.
         unsafe { std::ptr::copy(from as usize as *const u8, to, bytes) };
+        Ok(())
+    }
+
+    unsafe fn copy(&self, _: Handle, from: RowsAt, to: RowsAt, shape: RowShape) -> Result<()> {
+        self.works()?;
+        for row in 0..shape.rows {
+            let at = |rows: RowsAt| (rows.start as usize + row * rows.stride) as *mut u8;
+            // SAFETY: as the caller promises; this device's addresses are the host's.
+            unsafe { std::ptr::copy(at(from).cast_const(), at(to), shape.bytes) };
+        }
         Ok(())
     }
 

@@ -10,6 +10,8 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use crate::admission::Priority;
+
 /// How long a picture may wait, as a share of the deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
@@ -21,6 +23,17 @@ pub enum Urgency {
     Normal,
     /// Twice as long.
     Low,
+}
+
+impl From<Priority> for Urgency {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Emergency => Urgency::Emergency,
+            Priority::High => Urgency::High,
+            Priority::Normal => Urgency::Normal,
+            Priority::Low => Urgency::Low,
+        }
+    }
 }
 
 impl Urgency {
@@ -90,6 +103,10 @@ impl<T> Batcher<T> {
         self.arrived += 1;
     }
 
+    /// When the next one is due; none where none waits.
+    pub fn due(&self) -> Option<Duration> {
+        self.waiting.peek().map(|Reverse(first)| first.due)
+    }
     /// How many wait.
     pub fn len(&self) -> usize {
         self.waiting.len()

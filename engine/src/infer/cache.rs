@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::runtime::runtime;
 use super::tensorrt::TensorRt;
-use crate::device::Chip;
+use crate::device::{Chip, Cuda, cuda, tensorrt_version};
 use crate::errors::{OperatorError, Result};
 
 /// Lists what belongs to a finished build.
@@ -26,13 +27,19 @@ pub struct EngineCache {
 }
 
 impl EngineCache {
-    /// Finds the folder for a model, and makes it where it is missing. `versions` names all software that an engine
-    /// depends on.
+    /// Finds the folder for a model on this machine, and makes it where it is missing.
     ///
     /// # Errors
-    /// When the model cannot be read, the folder cannot be made, or others than its owner could change what is in it.
-    pub fn open(model: &Path, chip: &Chip, versions: &str, options: &TensorRt) -> Result<Self> {
-        EngineCache::below(&root()?, model, chip, versions, options)
+    /// When there is no ONNX Runtime, the model cannot be read, the folder cannot be made, or others than its owner could
+    /// change what is in it.
+    pub fn open(model: &Path, chip: &Chip, options: &TensorRt) -> Result<Self> {
+        // All software that an engine depends on.
+        let driver = match cuda() {
+            Cuda::Present(driver) => driver.cuda,
+            Cuda::Absent | Cuda::Broken(_) => String::new(),
+        };
+        let versions = format!("{} {:?} {driver}", runtime()?.version(), tensorrt_version());
+        EngineCache::below(&root()?, model, chip, &versions, options)
     }
 
     fn below(root: &Path, model: &Path, chip: &Chip, versions: &str, options: &TensorRt) -> Result<Self> {

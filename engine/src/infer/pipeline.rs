@@ -5,17 +5,16 @@
 //! piece by piece.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use super::bound::Bound;
 use super::provider::Provider;
 use super::session::{Element, Model};
-use crate::device::{Choice, CudaStream, Fault, Findings, Fit, FramePools, HeadShape, Kept, Pictures, Pinned, Surface};
+use crate::device::{
+    Choice, CudaStream, Fault, Findings, Fit, FramePools, HeadShape, Kept, Pictures, Pinned, Surface, alone, working,
+};
 use crate::errors::Result;
 use crate::frame::Picture;
-
-/// Held for reading by all that works on a device, and for writing while a run is recorded.
-static WORK: RwLock<()> = RwLock::new(());
 
 /// What a model answers for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +138,11 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Runs a size for the first time: its provider looks for kernels, and records the run where it was asked to. CUDA
-    /// refuses what others ask for meanwhile.
+    /// Runs a size for the first time: its provider looks for kernels, and records the run where it was asked to.
     fn begin(&mut self, size: usize) -> Result<()> {
         let recording = self.unrecorded.is_none();
-        let _alone = recording.then(|| WORK.write().unwrap_or_else(PoisonError::into_inner));
-        let _among = (!recording).then(|| WORK.read().unwrap_or_else(PoisonError::into_inner));
+        let _alone = recording.then(alone);
+        let _among = (!recording).then(working);
         for _ in 0..2 {
             self.give(size)?;
             self.stream.drain()?;
@@ -157,8 +155,8 @@ impl Pipeline {
         let half = self.bound.reads() == Element::F16;
         self.pictures
             .letterbox(&self.stream, self.bound.input(), half, self.size, size)?;
-        // A recorded run is not ordered behind what its stream was given before (ONNX Runtime 1.31): it would read the
-        // pictures of the batch before.
+        // The run is ordered behind what its stream was given; waiting for that all the same costs ten microseconds, and
+        // leaves nothing to chance where another thread makes the run.
         self.stream.drain()?;
         self.bound.run(size)?;
         match &mut self.reader {
@@ -197,18 +195,25 @@ impl Pipeline {
     /// When the picture is broken, or the device has no place for it.
     pub fn place(&mut self, place: usize, picture: &Picture, fit: &Fit) -> Result<(), Fault> {
         let memory = picture.memory();
-        let _working = WORK.read().unwrap_or_else(PoisonError::into_inner);
         match memory.surface() {
-            Some(surface) => self.place_resident(place, surface, fit),
-            None => self.pictures.place(&self.stream, place, picture.layout(), memory, fit),
+            Some(surface) if surface.is_on(self.stream.device()) => self.place_resident(place, surface, fit),
+            _ => {
+                // One of another device comes by way of the host.
+                memory
+                    .fetch()
+                    .map_err(|error| Fault::Unfit(format!("the picture cannot be read: {}", error.cause)))?;
+                let _working = working();
+                self.pictures.place(&self.stream, place, picture.layout(), memory, fit)
+            }
         }
     }
 
-    /// Takes a picture that is on the device already.
+    /// Takes a picture that is on this device already.
     ///
     /// # Errors
     /// As the driver tells.
     pub fn place_resident(&mut self, place: usize, surface: &Arc<Surface>, fit: &Fit) -> Result<(), Fault> {
+        let _working = working();
         self.pictures.place_resident(&self.stream, place, surface, fit)
     }
 
@@ -227,7 +232,7 @@ impl Pipeline {
     pub fn run(&mut self, count: usize) -> Result<(), Fault> {
         let size = self.batches.iter().copied().find(|size| *size >= count);
         let size = size.ok_or_else(|| Fault::Unfit(format!("{count} pictures are more than a batch holds")))?;
-        let _working = WORK.read().unwrap_or_else(PoisonError::into_inner);
+        let _working = working();
         let given = self.give(size);
         // Whatever happened, nothing of it may still run when the pictures' memory is given back.
         let drained = self.stream.drain();

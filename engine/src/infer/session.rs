@@ -330,10 +330,11 @@ fn build(runtime: &Runtime, path: &Path, options: &ModelOptions<'_>, provider: P
         _ => builder,
     };
     let builder = match &options.placement.recorded {
+        // TensorRT records a run of one size of an engine for all.
         Some(Recorded {
             batch,
             symbol: Some(symbol),
-        }) => builder.with_dimension_override(symbol, *batch as i64)?,
+        }) if provider != Provider::TensorRt => builder.with_dimension_override(symbol, *batch as i64)?,
         _ => builder,
     };
     register(builder, provider, &options.placement)?.commit_from_file(path)

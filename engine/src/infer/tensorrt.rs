@@ -40,13 +40,14 @@ impl Default for TensorRt {
 }
 
 impl TensorRt {
-    fn options(&self, device: usize) -> Vec<(&'static str, String)> {
+    fn options(&self, device: usize, recorded: bool) -> Vec<(&'static str, String)> {
         let flag = |on: bool| u8::from(on).to_string();
         let mut options = vec![
             ("device_id", device.to_string()),
             ("trt_fp16_enable", flag(self.half)),
             ("trt_int8_enable", flag(self.int8)),
             ("trt_max_workspace_size", self.workspace_bytes.to_string()),
+            ("trt_cuda_graph_enable", flag(recorded)),
             // TensorRT's own kernels only: what cuBLAS and cuDNN are like on a machine does not matter then.
             ("trt_tactic_sources", "-CUDNN,-CUBLAS,-CUBLAS_LT".to_owned()),
         ];
@@ -75,7 +76,9 @@ impl TensorRt {
 
 /// Asks for TensorRT in the placement's stream, which whoever holds the session holds too.
 pub(super) fn register(builder: &mut SessionBuilder, placement: &Placement) -> ort::Result<()> {
-    let options = placement.tensorrt.options(placement.device);
+    let options = placement
+        .tensorrt
+        .options(placement.device, placement.recorded.is_some());
     let text = |text: &str| CString::new(text).map_err(|error| ort::Error::new(error.to_string()));
     let keys = options
         .iter()

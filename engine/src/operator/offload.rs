@@ -6,6 +6,7 @@ use flowrun_dsl::params::Params;
 
 use crate::batch::{Input, RowType};
 use crate::errors::Result;
+use crate::metrics::ComputeState;
 use crate::operator::setup::{NodeSetup, PerCamera};
 use crate::rows::At;
 
@@ -16,7 +17,7 @@ pub struct BatchPolicy {
     pub lanes: usize,
     /// The most jobs in a batch.
     pub size: usize,
-    /// How long the first job of a batch may wait for others.
+    /// How long a job may wait for others: one of a camera of usual priority; urgent ones wait less, patient ones longer.
     pub deadline: Duration,
 }
 
@@ -75,6 +76,17 @@ pub trait Offload: Sized + Send + Sync + 'static {
 
     /// How jobs are gathered.
     fn policy(&self) -> BatchPolicy;
+
+    /// Sizes of batches that leave nothing unused, where not every size does: as many wait together as fill one well. The
+    /// largest is the most.
+    fn sizes(&self) -> Vec<usize> {
+        vec![self.policy().size]
+    }
+
+    /// What it computes with, for those who watch.
+    fn compute(&self) -> ComputeState {
+        ComputeState::default()
+    }
 
     /// Scratch memory of a thread.
     ///

@@ -8,6 +8,7 @@ use flowrun_dsl::port::RowKind;
 
 use crate::batch::Batch;
 use crate::clock::WallClock;
+use crate::device::Decoders;
 use crate::errors::Result;
 use crate::network::Network;
 use crate::rows::{CameraId, Size};
@@ -117,6 +118,8 @@ pub struct SourceSetup<'a> {
     pub wall: WallClock,
     /// Where a source that hears from the network waits for it.
     pub network: Network,
+    /// What sources that decode on a device share.
+    pub decoders: Decoders,
 }
 
 impl<'a> SourceSetup<'a> {
@@ -129,6 +132,7 @@ impl<'a> SourceSetup<'a> {
             stop: Stop::default(),
             wall: WallClock::default(),
             network: Network::default(),
+            decoders: Decoders::default(),
         }
     }
 }

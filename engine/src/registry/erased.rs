@@ -11,6 +11,7 @@ use flowrun_dsl::schema::Schema;
 
 use crate::batch::{Answer, Batch, Input, RowType};
 use crate::errors::{OperatorError, Result};
+use crate::metrics::ComputeState;
 use crate::operator::{
     BatchPolicy, Datum, Job, LaneChoice, Next, Offload, Operator, Output, PerCamera, Query, Setup, Sink, SinkOrder,
     SinkWants, SinkWriter, Source, SourceSetup, SourceTraits, Thread, Window,
@@ -185,6 +186,10 @@ pub struct ErasedJob {
 pub trait ErasedOffload: Send + Sync {
     /// How jobs are gathered.
     fn policy(&self) -> BatchPolicy;
+    /// See [`Offload::sizes`].
+    fn sizes(&self) -> Vec<usize>;
+    /// See [`Offload::compute`].
+    fn compute(&self) -> ComputeState;
     /// See [`Offload::LANE`].
     fn lane_choice(&self) -> LaneChoice;
     /// What a thread keeps from batch to batch.
@@ -208,6 +213,12 @@ struct OffloadNode<O>(O);
 impl<O: Offload> ErasedOffload for OffloadNode<O> {
     fn policy(&self) -> BatchPolicy {
         self.0.policy()
+    }
+    fn sizes(&self) -> Vec<usize> {
+        self.0.sizes()
+    }
+    fn compute(&self) -> ComputeState {
+        self.0.compute()
     }
     fn lane_choice(&self) -> LaneChoice {
         O::LANE

@@ -396,6 +396,7 @@ pub fn opening<'a>(
             stop: &context.stop,
             wall,
             network,
+            decoders: &context.decoders,
         };
         opening.open(index)
     }

@@ -9,6 +9,7 @@ use flowrun_dsl::plan::{NodePlan, Plan};
 use crate::admission::Ledger;
 use crate::audience::Audience;
 use crate::clock::Clock;
+use crate::device::Decoders;
 use crate::health::Health;
 use crate::metrics::NodeMetrics;
 use crate::names::Names;
@@ -78,6 +79,8 @@ pub struct Context {
     pub recent: RecentErrors,
     /// Those who watch.
     pub audience: Arc<Audience>,
+    /// Where its cameras decode.
+    pub decoders: Decoders,
     /// Asked when the run is to end.
     pub stop: Stop,
     failure: Mutex<Option<String>>,
@@ -85,8 +88,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// A run that begins with a plan.
-    pub fn new(plan: Arc<Plan>, names: Arc<Names>, clock: Clock, stop: Stop) -> Self {
+    /// A run that begins with a plan, its cameras open.
+    pub fn new(plan: Arc<Plan>, names: Arc<Names>, clock: Clock, decoders: Decoders, stop: Stop) -> Self {
         Context {
             names,
             ledger: Ledger::of(&plan),
@@ -95,6 +98,7 @@ impl Context {
             audience: Arc::default(),
             generation: ArcSwap::from_pointee(Generation::first(plan)),
             clock,
+            decoders,
             stop,
             failure: Mutex::default(),
             failed: AtomicBool::new(false),

@@ -11,6 +11,7 @@ use crate::dataflow::{
     Group, Inbox, Installation, KeyedParts, NodeParts, OffloadPool, QueryCameras, SavedStates, Takeover, Writer,
 };
 use crate::demand::{Demand, Watching};
+use crate::device::Decoders;
 use crate::errors::{OperatorError, PrepareError};
 use crate::names::Names;
 use crate::network::Network;
@@ -60,7 +61,7 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
     let (plan, stop) = (Arc::new(plan), Stop::default());
     let names = Arc::new(Names::of(&plan));
     let mut errors = Vec::new();
-    let (wall, network) = (WallClock::default(), Network::default());
+    let (wall, network, decoders) = (WallClock::default(), Network::default(), Decoders::default());
     let opening = Opening {
         plan: &plan,
         registry,
@@ -68,6 +69,7 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
         stop: &stop,
         wall: &wall,
         network: &network,
+        decoders: &decoders,
     };
     let mut sources = Vec::new();
     for index in 0..plan.cameras.len() {
@@ -77,7 +79,7 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
         }
     }
     let clock = clock_for(&plan, &sources, wall, &mut errors);
-    let context = Arc::new(Context::new(plan.clone(), names, clock, stop));
+    let context = Arc::new(Context::new(plan.clone(), names, clock, decoders, stop));
     let mut prepared = Vec::new();
     for node in &plan.nodes {
         match build(&plan, node, registry, &context) {
@@ -167,6 +169,7 @@ pub(crate) struct Opening<'a> {
     pub stop: &'a Stop,
     pub wall: &'a WallClock,
     pub network: &'a Network,
+    pub decoders: &'a Decoders,
 }
 
 impl Opening<'_> {
@@ -184,6 +187,7 @@ impl Opening<'_> {
             stop: stop.clone(),
             wall: self.wall.clone(),
             network: self.network.clone(),
+            decoders: self.decoders.clone(),
         };
         let definition = self.registry.definition(Role::Source, &camera.kind);
         let opened = definition

@@ -3,11 +3,16 @@
 //! What libav reports as corrupt costs pictures and never the decoder: after any failure the next
 //! packet may be fed. Cropping is applied by libav; rotation metadata is ignored.
 
+use std::mem::ManuallyDrop;
+
+use engine::device::working;
 use engine::errors::{OperatorError, Result};
 use ff::ffi;
 use ff::frame::Video;
 use ffmpeg_next as ff;
 use flowrun_engine as engine;
+
+use super::hardware::{Attachment, Hardware};
 
 /// The longest side of a picture that is decoded.
 pub const MAX_SIDE: u32 = 16_384;
@@ -47,10 +52,13 @@ pub enum Fed {
 
 /// A decoder of one video stream.
 pub struct Decoder {
-    context: ff::decoder::Video,
+    /// There until the drop.
+    context: ManuallyDrop<ff::decoder::Video>,
     keyframes_only: bool,
     /// A key picture is being drained out; the stream has not ended.
     alone: bool,
+    /// Where a device may decode.
+    attachment: Option<Attachment>,
 }
 
 impl Decoder {
@@ -58,7 +66,12 @@ impl Decoder {
     ///
     /// # Errors
     /// When there is none, the pictures are too large, or it does not open.
-    pub fn open(parameters: ff::codec::Parameters, time_base: ff::Rational, options: DecoderOptions) -> Result<Self> {
+    pub fn open(
+        parameters: ff::codec::Parameters,
+        time_base: ff::Rational,
+        options: DecoderOptions,
+        hardware: &Hardware,
+    ) -> Result<Self> {
         super::init();
         let codec_name = parameters.id().name();
         let codec = ff::decoder::find(parameters.id()).ok_or_else(|| no_decoder(codec_name))?;
@@ -66,15 +79,18 @@ impl Decoder {
         let mut context = ff::codec::Context::from_parameters(parameters).map_err(failed)?;
         // SAFETY: the context was allocated by the line above and is not open yet, which is when these
         // plain fields may be set.
-        unsafe {
+        let attachment = unsafe {
             let raw = context.as_mut_ptr();
             if raw.is_null() {
                 return Err(OperatorError::new("no memory for a decoder"));
             }
             check_size((*raw).width, (*raw).height)?;
             (*raw).max_pixels = MAX_PIXELS;
+            // Else libav crops to the left only as far as rows stay aligned: pictures of a device are cropped as the stream says.
+            (*raw).flags |= ffi::AV_CODEC_FLAG_UNALIGNED as i32;
             (*raw).thread_count = i32::try_from(options.threads).unwrap_or(1);
-        }
+            hardware.attach(raw)
+        };
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(time_base);
         let context = decoder
@@ -82,14 +98,21 @@ impl Decoder {
             .and_then(|opened| opened.video())
             .map_err(failed)?;
         Ok(Decoder {
-            context,
+            context: ManuallyDrop::new(context),
             keyframes_only: options.keyframes_only,
             alone: false,
+            attachment,
         })
+    }
+
+    /// Whether a device may decode for it.
+    pub fn is_on_device(&self) -> bool {
+        self.attachment.is_some()
     }
 
     /// Gives it a packet; none says that no more come.
     pub fn feed(&mut self, packet: Option<&ff::Packet>) -> Fed {
+        let _working = self.is_on_device().then(working);
         let result = match packet {
             // To libav a packet without payload means the end, which a damaged file must not be able to say.
             Some(packet) if packet.size() == 0 => Ok(()),
@@ -122,6 +145,7 @@ impl Decoder {
 
     /// Takes out what it has.
     pub fn take(&mut self) -> Decoded {
+        let _working = self.is_on_device().then(working);
         let mut frame = Video::empty();
         // SAFETY: only the pointer is looked at.
         if unsafe { frame.as_ptr() }.is_null() {
@@ -132,7 +156,7 @@ impl Decoder {
         match self.context.receive_frame(&mut frame) {
             Ok(()) => Decoded::Picture(frame),
             Err(ff::Error::Eof) if self.alone => {
-                self.reset();
+                self.flush();
                 Decoded::Hungry
             }
             Err(ff::Error::Eof) => Decoded::Drained,
@@ -143,8 +167,21 @@ impl Decoder {
 
     /// Forgets all it was fed, so that another part of the stream may follow.
     pub fn reset(&mut self) {
+        let _working = self.is_on_device().then(working);
+        self.flush();
+    }
+
+    fn flush(&mut self) {
         self.alone = false;
         self.context.flush();
+    }
+}
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        let _working = self.is_on_device().then(working);
+        // SAFETY: it is dropped once, here, and before what it is attached to.
+        unsafe { ManuallyDrop::drop(&mut self.context) };
     }
 }
 

@@ -20,28 +20,75 @@ use ffmpeg_next as ff;
 use flowrun_engine as engine;
 
 use super::decoder::MAX_SIDE;
+use super::hardware::Hardware;
 
 /// Rows of pooled pictures start at multiples of this, so that any SIMD loop may read them.
 const ALIGN_BYTES: i32 = 64;
 
-/// Makes pictures of one decoder's frames.
-#[derive(Default)]
+/// Makes pictures of one source's frames.
 pub struct PictureMaker {
     scaler: Option<Scaler>,
     converted: u64,
+    hardware: Hardware,
+}
+
+impl Default for PictureMaker {
+    fn default() -> Self {
+        PictureMaker::new(Hardware::host())
+    }
 }
 
 impl PictureMaker {
+    /// For frames that are decoded there.
+    pub fn new(hardware: Hardware) -> Self {
+        PictureMaker {
+            scaler: None,
+            converted: 0,
+            hardware,
+        }
+    }
+
+    /// Where its frames are decoded, for [`Decoder::open`](super::Decoder::open).
+    pub fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
     /// How many pictures had to be converted.
     pub fn converted(&self) -> u64 {
         self.converted
+    }
+    /// Something about where frames are decoded that whoever runs this should know; once.
+    pub fn take_notice(&mut self) -> Option<String> {
+        self.hardware.take_notice()
+    }
+    /// Decoders that are opened from here on are the processor's.
+    pub fn give_device_up(&mut self, cause: &str) {
+        self.hardware.give_up(cause);
+    }
+    /// A frame that nobody wants.
+    pub fn leave_out(&mut self, frame: Video) {
+        self.hardware.leave_out(frame);
     }
 
     /// The picture of a frame.
     ///
     /// # Errors
-    /// When it has no pixels in host memory, is too large, or is in a format that swscale cannot read either.
+    /// When it is too large, or has no pixels that can be read.
     pub fn picture(&mut self, frame: Video) -> Result<Picture> {
+        if frame.format() != Pixel::CUDA {
+            let picture = self.on_host(frame)?;
+            return self.hardware.pass(picture);
+        }
+        match self.hardware.keep(frame) {
+            Ok(picture) => Ok(picture),
+            Err(frame) => {
+                let frame = self.hardware.bring_down(frame)?;
+                self.on_host(frame)
+            }
+        }
+    }
+
+    /// The picture of a frame in the host's memory.
+    fn on_host(&mut self, frame: Video) -> Result<Picture> {
         let size = Size {
             width: frame.width(),
             height: frame.height(),
@@ -188,7 +235,7 @@ fn target(format: PixelFormat) -> Pixel {
     }
 }
 
-fn matrix_of(frame: &Video) -> Matrix {
+pub(super) fn matrix_of(frame: &Video) -> Matrix {
     match frame.color_space() {
         ff::color::Space::BT709 => Matrix::Bt709,
         ff::color::Space::BT2020NCL | ff::color::Space::BT2020CL => Matrix::Bt2020,

@@ -6,14 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use flowrun_engine::device::{
-    BATCHES, Choice, Cuda, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin, cuda, tensorrt_version,
-};
+use flowrun_engine::device::{BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Picture;
 use flowrun_engine::infer::{
     EngineCache, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement, Provider, Recorded, TensorRt,
-    runtime,
 };
 use flowrun_engine::rows::{Rect, Size};
 
@@ -99,6 +96,10 @@ impl Accelerator {
     /// What computes.
     pub fn provider(&self) -> Provider {
         self.provider
+    }
+    /// The sizes of batches that it is open for, the largest last.
+    pub fn batches(&self) -> &[usize] {
+        &self.batches
     }
     /// The most pictures in a batch.
     pub fn most(&self) -> usize {
@@ -187,12 +188,7 @@ fn tensorrt(wanted: &Wanted<'_>, device: &dyn Device, most: usize) -> Result<Ten
     if let Batch::UpTo(_) = wanted.input.batch {
         options.shapes = Some([shape(1), shape(most), shape(most)]);
     }
-    let driver = match cuda() {
-        Cuda::Present(driver) => driver.cuda,
-        Cuda::Absent | Cuda::Broken(_) => String::new(),
-    };
-    let versions = format!("{} {:?} {driver}", runtime()?.version(), tensorrt_version());
-    let cache = EngineCache::open(wanted.model, device.chip(), &versions, &options)?;
+    let cache = EngineCache::open(wanted.model, device.chip(), &options)?;
     if !cache.is_built()? {
         if !wanted.may_build {
             let cause = format!("no TensorRT engine is built for this model on {}", device.chip().name);

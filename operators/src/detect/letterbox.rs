@@ -216,6 +216,7 @@ impl Letterbox {
     /// When the picture has another layout, or less memory than its layout needs.
     pub fn write<T: Sample>(&self, picture: &Picture, scratch: &mut LetterboxScratch, tensor: &mut [T]) -> Result<()> {
         let memory = picture.memory();
+        memory.fetch()?;
         if picture.layout() != self.layout || !self.planes.iter().all(|plane| plane.fits(memory)) {
             let Size { width, height } = picture.layout().size;
             let format = picture.layout().format;

@@ -28,6 +28,7 @@ use flowrun_engine::device::{Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
 use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, Rungs, absent};
+use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun_engine::rows::{ClassId, Detection};
 
@@ -115,6 +116,29 @@ impl Offload for Detect {
                 .as_ref()
                 .map_or(self.opened.input.batch.most(), Accelerator::most),
             deadline: self.deadline,
+        }
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        match &self.opened.accelerator {
+            Some(accelerator) => accelerator.batches().to_vec(),
+            None => vec![self.policy().size],
+        }
+    }
+
+    fn compute(&self) -> ComputeState {
+        let providers = self.providers();
+        let serving = self.provider();
+        ComputeState {
+            serving: providers.iter().position(|rung| rung.provider == serving),
+            providers,
+            pools: match &self.opened.accelerator {
+                Some(accelerator) => vec![
+                    ("device", accelerator.pools().device.state()),
+                    ("pinned", accelerator.pools().pinned.state()),
+                ],
+                None => Vec::new(),
+            },
         }
     }
 

@@ -136,8 +136,9 @@ impl Converter {
     /// The picture as the encoder reads it.
     ///
     /// # Errors
-    /// When there is no memory, or swscale fails.
+    /// When there is no memory, the picture cannot be brought to the host, or swscale fails.
     pub fn convert(&mut self, picture: &Picture) -> Result<&mut Video> {
+        picture.memory().fetch()?;
         make_writable(&mut self.frame)?;
         match &mut self.scaled {
             None => copy_planes(picture, self.size, &mut self.frame),

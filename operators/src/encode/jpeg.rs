@@ -66,6 +66,7 @@ impl JpegEncoder {
             )));
         }
         let memory = picture.memory();
+        memory.fetch()?;
         for plane in 0..3 {
             let levels = levels(plane, layout.range);
             let (width, height) = (

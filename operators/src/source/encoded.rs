@@ -7,6 +7,7 @@ use ffmpeg_next as ff;
 use flowrun_engine::packet::{CodecConfig, Packet};
 use flowrun_engine::rows::Rows;
 
+use super::file::brings_configuration;
 use super::nal::access_unit;
 use super::packets::{Unit, Waiting};
 use super::timeline::Clock;
@@ -35,11 +36,7 @@ impl Encoded {
     pub fn add(&mut self, packet: &ff::Packet) {
         let sequence = self.sequence;
         self.sequence += 1;
-        if packet
-            .side_data()
-            .any(|data| data.kind() == ff::packet::side_data::Type::NewExtraData)
-        {
-            // Its pictures need another configuration than the file's.
+        if brings_configuration(packet) {
             return;
         }
         let (Some(presented), Some(decoded)) = (packet.pts(), packet.dts()) else {

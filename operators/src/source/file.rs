@@ -17,10 +17,14 @@ use super::damage::Damage;
 use super::demux::{Demuxer, Read};
 use super::encoded::Encoded;
 use super::timeline::{Grid, Timeline};
-use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker, take_complaint, with_complaint};
+use crate::decode::{
+    Decoded, Decoder, DecoderChoice, DecoderOptions, Fed, Hardware, PictureMaker, take_complaint, with_complaint,
+};
 
 /// How many packets in a row may fail before a file counts as noise and ends.
 const FAILURES_AT_MOST: u32 = 10_000;
+/// How many in a row before a device is given up.
+const DEVICE_FAILURES_AT_MOST: u32 = 30;
 
 /// What happens after the last picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -64,9 +68,12 @@ pub struct FileParams {
     /// Which pictures are decoded.
     #[param(default = "all")]
     pub decode: DecodeWhich,
-    /// Threads that decode this file.
+    /// Threads of the processor that decode this file.
     #[param(name = "decode-threads", default = "1", min = 1, max = 16)]
     pub decode_threads: u32,
+    /// What decodes. On a device pictures stay there until somebody needs them on the host.
+    #[param(default = "auto")]
+    pub decoder: DecoderChoice,
 }
 
 /// Where in the file it is.
@@ -108,6 +115,9 @@ pub struct FileSource {
     frame: u64,
     pass: Pass,
     failures_in_a_row: u32,
+    /// The size of the last picture, and whether the stream has come to need another decoder since the file's start.
+    size: (u32, u32),
+    changed: bool,
 }
 
 impl Source for FileSource {
@@ -128,13 +138,15 @@ impl Source for FileSource {
             keyframes_only: params.decode == DecodeWhich::Keyframes,
         };
         let clock = demuxer.clock();
+        let parameters = demuxer.parameters();
+        let maker = PictureMaker::new(Hardware::new(params.decoder, parameters.id(), &setup.decoders));
         let encoded = demuxer
             .config()
             .map(|(config, length_bytes)| Encoded::new(config, length_bytes, clock));
         Ok(FileSource {
             encoded,
-            decoder: Decoder::open(demuxer.parameters(), demuxer.time_base(), options)?,
-            maker: PictureMaker::default(),
+            decoder: Decoder::open(parameters, demuxer.time_base(), options, maker.hardware())?,
+            maker,
             timeline: Timeline::new(clock),
             grid: params.fps.map(|fps| Grid::new(fps, clock.nominal)),
             damage: Damage::default(),
@@ -145,6 +157,8 @@ impl Source for FileSource {
             frame: 0,
             pass: Pass::default(),
             failures_in_a_row: 0,
+            size: (0, 0),
+            changed: false,
             demuxer,
             options,
             params,
@@ -171,6 +185,9 @@ impl Source for FileSource {
             if self.phase == Phase::Ended {
                 return Ok(Next::End);
             }
+            if let Some(notice) = self.maker.take_notice() {
+                return Ok(Next::Fault(notice));
+            }
             let next = match self.decoder.take() {
                 Decoded::Picture(frame) => self.picture(frame),
                 Decoded::Hungry => self.feed(),
@@ -192,6 +209,9 @@ impl FileSource {
 
     fn picture(&mut self, frame: ff::frame::Video) -> Option<Next> {
         self.failures_in_a_row = 0;
+        let size = (frame.width(), frame.height());
+        self.changed |= self.pass.decoded > 0 && size != self.size;
+        self.size = size;
         self.pass.decoded += 1;
         let index = self.frame;
         self.frame += 1;
@@ -229,6 +249,8 @@ impl FileSource {
                     fault = fault.or(unreadable);
                 }
             }
+        } else {
+            self.maker.leave_out(frame);
         }
         fault.map(Next::Fault)
     }
@@ -252,6 +274,7 @@ impl FileSource {
                 return self.damage.add(|| cause).map(Next::Fault);
             }
         };
+        self.changed |= brings_configuration(&packet);
         let fed = self.decoder.feed(Some(&packet));
         if let (Some(encoded), Fed::Taken | Fed::Damaged(_)) = (&mut self.encoded, &fed) {
             encoded.add(&packet);
@@ -288,7 +311,19 @@ impl FileSource {
         if self.failures_in_a_row >= FAILURES_AT_MOST {
             return fault.or_else(|| self.give_up());
         }
+        if self.failures_in_a_row == DEVICE_FAILURES_AT_MOST && self.decoder.is_on_device() {
+            self.maker.give_device_up("it keeps failing");
+            // It was open on the device: the processor takes the stream too.
+            if let Ok(decoder) = self.open_decoder() {
+                self.decoder = decoder;
+            }
+        }
         fault
+    }
+
+    fn open_decoder(&self) -> Result<Decoder> {
+        let (parameters, time_base) = (self.demuxer.parameters(), self.demuxer.time_base());
+        Decoder::open(parameters, time_base, self.options, self.maker.hardware())
     }
 
     fn give_up(&mut self) -> Option<Next> {
@@ -316,7 +351,13 @@ impl FileSource {
             .help("`ffprobe` says what is wrong with it"));
         }
         self.demuxer.rewind()?;
-        self.decoder = Decoder::open(self.demuxer.parameters(), self.demuxer.time_base(), self.options)?;
+        // A device takes longer to open a decoder than to decode many pictures: it goes on with the one it has.
+        if self.decoder.is_on_device() && !self.changed {
+            self.decoder.reset();
+        } else {
+            self.decoder = self.open_decoder()?;
+            self.changed = false;
+        }
         self.timeline.restart();
         if let Some(encoded) = &mut self.encoded {
             encoded.restart();
@@ -325,6 +366,13 @@ impl FileSource {
         self.phase = Phase::Reading;
         Ok(fault)
     }
+}
+
+/// Whether what comes from here on needs another configuration than the file's.
+pub(super) fn brings_configuration(packet: &ff::Packet) -> bool {
+    packet
+        .side_data()
+        .any(|data| data.kind() == ff::packet::side_data::Type::NewExtraData)
 }
 
 #[cfg(test)]

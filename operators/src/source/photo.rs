@@ -8,7 +8,7 @@ use flowrun_engine::frame::Picture;
 use flowrun_engine::operator::Stop;
 
 use super::demux::{Demuxer, Read};
-use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, PictureMaker};
+use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, Hardware, PictureMaker};
 
 /// Reads the first picture of a file.
 ///
@@ -21,7 +21,7 @@ pub fn photo(path: &Path) -> Result<Arc<Picture>> {
         threads: 1,
         keyframes_only: false,
     };
-    let mut decoder = Decoder::open(file.parameters(), file.time_base(), options)?;
+    let mut decoder = Decoder::open(file.parameters(), file.time_base(), options, &Hardware::host())?;
     let mut ended = false;
     loop {
         match decoder.take() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flowrun_engine::device::{Cuda, TENSORRT_LIBRARIES, cuda, is_loadable};
+use flowrun_engine::device::{Cuda, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cuda, is_loadable};
 
 use super::Finding;
 use super::inference::Loaded;
@@ -41,8 +41,22 @@ pub fn examine(findings: &mut Vec<Finding>, onnx_runtime: Option<&Loaded>) -> Cu
             "with an NVIDIA GPU: apt-get install --yes nvidia-driver",
         ),
     });
+    if matches!(&cuda, Cuda::Present(driver) if !driver.devices.is_empty()) {
+        findings.push(nvdec());
+    }
     findings.push(tensorrt(onnx_runtime));
     cuda
+}
+
+fn nvdec() -> Finding {
+    match is_loadable(Path::new(NVDEC_LIBRARY)) {
+        true => Finding::ok("NVDEC", format!("{NVDEC_LIBRARY}: cameras are decoded on the GPU")),
+        false => Finding::absent(
+            "NVDEC",
+            format!("{NVDEC_LIBRARY} cannot be loaded: the processor decodes"),
+            "in a container, ask for the driver's `video` capability",
+        ),
+    }
 }
 
 fn tensorrt(onnx_runtime: Option<&Loaded>) -> Finding {

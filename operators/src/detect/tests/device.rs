@@ -1,6 +1,6 @@
 //! `detect` on devices: the twin always, NVIDIA's where there is one. Against the same on the host.
 
-use flowrun_engine::device::{Device, HeadShape, every_device, found, letterboxed};
+use flowrun_engine::device::{CudaStream, Device, HeadShape, ResidentPool, every_device, found, letterboxed};
 
 use super::super::letterbox::fit;
 use super::*;
@@ -262,6 +262,43 @@ fn gpu_detect_answers_as_the_host_does_for_every_model() {
     }
 }
 
+/// As a decoder leaves them there.
+#[test]
+fn gpu_pictures_that_are_there_never_come_to_the_host() {
+    if !has_runtime() {
+        return;
+    }
+    for (name, provider) in on_devices() {
+        let own = every_device()
+            .into_iter()
+            .find(|device| device.is_cuda() == (provider == Provider::Cuda));
+        let own = own.expect("a provider has its device");
+        let (pool, stream) = (ResidentPool::new(&own), Arc::new(CudaStream::open(&own).unwrap()));
+        let pictures: Vec<_> = (0..5)
+            .map(|index| Arc::new(noisy(layout(96, 64, FORMATS[index]), 3, index as u64)))
+            .chain([flat(64, 64, 255)])
+            .collect();
+        let resident: Vec<_> = pictures
+            .iter()
+            .map(|picture| {
+                let surface = pool.send(&stream, picture.layout(), picture.memory()).unwrap();
+                Arc::new(pool.picture(surface, &stream))
+            })
+            .collect();
+        let (device, _) = detect_by(&fixtures().join("dynamic.onnx"), name, &[("batch", "4")]);
+        assert_eq!(device.provider(), provider, "{:?}", device.refusals());
+        let (wanted, got) = (answers(&device, &pictures), answers(&device, &resident));
+        assert!(wanted.iter().any(|found| !found.as_ref().unwrap().is_empty()));
+        assert_eq!(wanted, got, "on {name}");
+        assert_eq!(pool.fetched(), 0, "{name} looked at them on the host");
+        let (host, _) = detect_by(&fixtures().join("dynamic.onnx"), "cpu", &[]);
+        assert_eq!(answers(&host, &pictures), answers(&host, &resident), "on the host");
+        assert_eq!(pool.fetched(), 6);
+        drop(resident);
+        assert_eq!((pool.state().lent, pool.staging().lent), (0, 0));
+    }
+}
+
 /// Large pictures take longer to send than a small model to run: a run that does not wait for them shows.
 #[test]
 fn gpu_batches_answer_each_picture_with_its_own_boxes() {
@@ -299,6 +336,52 @@ fn gpu_batches_answer_each_picture_with_its_own_boxes() {
             }
         });
         assert_eq!(detect.device_pool().unwrap().lent, 0);
+    }
+}
+
+/// Opening a lane looks for kernels and records runs, which must not show in what others answer meanwhile.
+#[test]
+fn gpu_a_lane_that_is_opened_late_disturbs_no_other() {
+    if !has_runtime() {
+        return;
+    }
+    for (name, provider) in on_devices() {
+        let (detect, _) = detect_by(&fixtures().join("dynamic.onnx"), name, &[]);
+        assert_eq!(detect.provider(), provider);
+        let pictures: Vec<_> = (0..32).map(|index| flat(256, 256, 70 + 5 * index as u8)).collect();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        let answer = |lane: &mut DetectLane, round: usize| {
+            let count = [32, 8, 1][round % 3];
+            let mut jobs: Vec<_> = (0..count)
+                .map(|place| job(0, std::slice::from_ref(&pictures[(place + round) % 32])))
+                .collect();
+            detect.process(lane, &mut jobs);
+            for (place, job) in jobs.into_iter().enumerate() {
+                let bright = (70 + 5 * ((place + round) % 32)) as f32 / 255.0;
+                let found = job.result.unwrap().unwrap();
+                let near = found.iter().any(|found| (found.score - bright).abs() < 2e-3);
+                assert!(near, "{name}, round {round}, place {place}: {found:?}, not {bright}");
+            }
+        };
+        std::thread::scope(|scope| {
+            // One lane works while the other is opened: pools have slots for as many as there are lanes.
+            let mut lane = detect.lane().unwrap();
+            let (over, answer) = (&over, &answer);
+            scope.spawn(move || {
+                let mut round = 0;
+                // Bounded, so that a failure below is not waited for for ever.
+                while round < 10_000 && !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    answer(&mut lane, round);
+                    round += 1;
+                }
+            });
+            for _ in 0..2 {
+                let mut late = detect.lane().unwrap();
+                (0..9).for_each(|round| answer(&mut late, round));
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(detect.providers()[0].failed, 0, "{name}");
     }
 }
 

@@ -11,6 +11,7 @@ use engine::rows::{CameraId, Size};
 
 use super::*;
 
+mod device;
 mod reference;
 
 const MILLISECOND: i64 = 1_000_000;
@@ -23,6 +24,7 @@ fn params(path: impl Into<PathBuf>) -> FileParams {
         fps: None,
         decode: DecodeWhich::All,
         decode_threads: 1,
+        decoder: DecoderChoice::Cpu,
     }
 }
 

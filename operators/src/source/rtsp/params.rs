@@ -6,6 +6,7 @@ use flowrun_dsl::params::{Choice, Params, Secret, Url};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::secret::Revealed;
 
+use crate::decode::DecoderChoice;
 use crate::source::DecodeWhich;
 
 /// How RTP packets travel.
@@ -46,6 +47,9 @@ pub struct RtspParams {
     /// Which pictures are decoded.
     #[param(default = "all")]
     pub decode: DecodeWhich,
+    /// What decodes. On a device pictures stay there until somebody needs them on the host.
+    #[param(default = "auto")]
+    pub decoder: DecoderChoice,
 }
 
 /// The port of RTSP (RFC 2326, section 3.2).

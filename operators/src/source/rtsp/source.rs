@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use engine::batch::RowType;
 use engine::clock::WallClock;
+use engine::device::Decoders;
 use engine::errors::{OperatorError, Result};
 use engine::frame::Frame;
 use engine::network::Network;
 use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Times};
-use engine::packet::CodecConfig;
+use engine::packet::{Codec, CodecConfig};
 use ffmpeg_next as ff;
 use flowrun_dsl::port::RowKind;
 use flowrun_engine as engine;
@@ -20,7 +21,7 @@ use super::queue::{Event, Queue};
 use super::session::{Camera, LEAVE_WITHIN, attend};
 use super::stream::Taken;
 use crate::decode::{
-    Decoded, Decoder, DecoderOptions, Fed, PictureMaker, parameters_of, take_complaint, with_complaint,
+    Decoded, Decoder, DecoderOptions, Fed, Hardware, PictureMaker, parameters_of, take_complaint, with_complaint,
 };
 use crate::source::DecodeWhich;
 use crate::source::damage::Damage;
@@ -29,7 +30,7 @@ use crate::source::timeline::Grid;
 
 /// How often a waiting thread looks whether the run is to end.
 const LOOK_AROUND: Duration = Duration::from_millis(100);
-/// Failures in a row after which the decoder is made anew.
+/// Failures in a row after which the decoder is made anew, and a device given up.
 const FAILURES_AT_MOST: u32 = 100;
 /// Timestamps are event time.
 const NANOSECONDS: ff::Rational = ff::Rational(1, 1_000_000_000);
@@ -52,6 +53,9 @@ pub struct RtspSource {
     /// What waits until the decoder has given up what it holds.
     next: Option<Change>,
     maker: PictureMaker,
+    decoders: Decoders,
+    /// The codec that `maker` is for.
+    codec: Option<Codec>,
     grid: Option<Grid>,
     damage: Damage,
     ready: Option<Item>,
@@ -93,6 +97,8 @@ impl Source for RtspSource {
             refused: None,
             next: None,
             maker: PictureMaker::default(),
+            decoders: setup.decoders.clone(),
+            codec: None,
             grid: params.fps.map(|fps| Grid::new(fps, USUAL_NANOSECONDS)),
             damage: Damage::default(),
             ready: None,
@@ -124,6 +130,9 @@ impl Source for RtspSource {
             }
             if let Some(item) = self.ready.take() {
                 return Ok(Next::Item(item));
+            }
+            if let Some(notice) = self.maker.take_notice() {
+                return Ok(Next::Fault(notice));
             }
             let decoded = self
                 .decoder
@@ -219,7 +228,14 @@ impl RtspSource {
             threads: 1,
             keyframes_only: self.params.decode == DecodeWhich::Keyframes,
         };
-        let opened = parameters_of(&config).and_then(|parameters| Decoder::open(parameters, NANOSECONDS, options));
+        let opened = parameters_of(&config).and_then(|parameters| {
+            if self.codec != Some(config.codec) {
+                let hardware = Hardware::new(self.params.decoder, parameters.id(), &self.decoders);
+                self.maker = PictureMaker::new(hardware);
+                self.codec = Some(config.codec);
+            }
+            Decoder::open(parameters, NANOSECONDS, options, self.maker.hardware())
+        });
         match opened {
             Ok(decoder) => {
                 self.refused = None;
@@ -290,6 +306,8 @@ impl RtspSource {
                     fault = fault.or(unreadable);
                 }
             }
+        } else {
+            self.maker.leave_out(frame);
         }
         fault.map(Next::Fault)
     }
@@ -299,7 +317,10 @@ impl RtspSource {
         if self.failures_in_a_row >= FAILURES_AT_MOST {
             // The next unit opens another.
             self.failures_in_a_row = 0;
-            self.decoder = None;
+            let given_up = self.decoder.take().is_some_and(|(_, decoder)| decoder.is_on_device());
+            if given_up {
+                self.maker.give_device_up("it keeps failing");
+            }
         }
         self.damage.add(|| with_complaint(cause())).map(Next::Fault)
     }

@@ -1,0 +1,26 @@
+//! Who may use devices while a run is recorded: nobody else.
+//!
+//! CUDA refuses much of what other threads ask for while one records, and ONNX Runtime's recordings came out wrong where
+//! others worked meanwhile (1.31). Recording happens when a model is opened, for some hundred milliseconds.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+static TURNS: RwLock<()> = RwLock::new(());
+
+/// Held by whoever gives a device work, beside others that do.
+#[derive(Debug)]
+pub struct Working(#[allow(dead_code, reason = "kept for its drop")] RwLockReadGuard<'static, ()>);
+
+/// Held while a run is recorded.
+#[derive(Debug)]
+pub(crate) struct Alone(#[allow(dead_code, reason = "kept for its drop")] RwLockWriteGuard<'static, ()>);
+
+/// Waits until nobody records. A thread that holds one asks for no second.
+pub fn working() -> Working {
+    Working(TURNS.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Waits until nobody works.
+pub(crate) fn alone() -> Alone {
+    Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner))
+}

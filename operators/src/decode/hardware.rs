@@ -1,0 +1,347 @@
+//! Decoding on a device: NVDEC by FFmpeg's own hardware path, in this process and in the context that inference uses.
+//!
+//! FFmpeg's H.264 and H.265 decoders parse the stream as they always do and hand slices to the chip, so that order, times
+//! and damage are those of the processor's decoder, and no picture waits for display. Where the chip refuses a session,
+//! the same decoder goes on by itself: that is told, and counted. A picture is copied once on the device, since the chip
+//! has few to lend, and goes to the host when somebody looks.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engine::device::{
+    CudaStream, DecodedOn, Decoders, Fault, NVDEC_LIBRARY, PooledFence, ResidentPool, Session, is_loadable, working,
+};
+use engine::errors::{OperatorError, Result};
+use engine::frame::Picture;
+use ff::ffi;
+use ff::format::Pixel;
+use ff::frame::Video;
+use ffmpeg_next as ff;
+use flowrun_dsl::params::Choice;
+use flowrun_engine as engine;
+
+use super::complaint::take_complaint;
+use super::surface::{keep, to_host};
+
+/// Pictures that a decoder on a device has beyond those that the stream needs: one that is being copied, one that waits for it.
+const EXTRA_PICTURES: i32 = 2;
+/// Codecs that `auto` decodes on a device: what cameras send. Others are a file's, and few.
+const AUTO: [ff::codec::Id; 2] = [ff::codec::Id::H264, ff::codec::Id::HEVC];
+
+/// What decodes a camera's pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum DecoderChoice {
+    /// NVIDIA's decoder for H.264 and H.265 where there is a device, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// NVIDIA's decoder; the processor, with an error row, where it cannot.
+    Nvdec,
+    /// The processor, and the way of a device with all its memory on the host, to test it.
+    Twin,
+}
+
+/// A device's decoder, shared by the sessions that a source opens one after the other.
+pub(super) struct Nvdec {
+    pub pool: Arc<ResidentPool>,
+    /// libav's, which refers to the stream.
+    context: *mut ffi::AVBufferRef,
+    pub stream: Arc<CudaStream>,
+}
+
+// SAFETY: libav counts references atomically, and what the buffer holds is not changed once it is made.
+unsafe impl Send for Nvdec {}
+// SAFETY: as above.
+unsafe impl Sync for Nvdec {}
+
+impl Nvdec {
+    /// # Errors
+    /// When there is no device, no decoder library, or FFmpeg was built without either.
+    fn open(codec: ff::codec::Id, decoders: &Decoders) -> Result<Self> {
+        if !takes_cuda(codec) {
+            let cause = format!("this FFmpeg cannot decode {} on NVIDIA's devices", codec.name());
+            return Err(OperatorError::new(cause));
+        }
+        let pool = decoders.gpu()?;
+        if !is_loadable(Path::new(NVDEC_LIBRARY)) {
+            return Err(
+                OperatorError::new(format!("{NVDEC_LIBRARY}, NVIDIA's decoder, cannot be loaded"))
+                    .help("in a container, ask for the driver's `video` capability"),
+            );
+        }
+        let stream = Arc::new(CudaStream::open(pool.device())?);
+        let context = pool.device().context().ok_or("the device has no context")?;
+        // SAFETY: the buffer is checked, and what it holds is what its kind says; both handles are the driver's own and
+        // outlive it: the context is never released, the stream is dropped after it.
+        let context = unsafe {
+            let buffer = ffi::av_hwdevice_ctx_alloc(ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA);
+            if buffer.is_null() {
+                return Err(OperatorError::new("no memory for a decoder"));
+            }
+            let device = (*buffer).data.cast::<ffi::AVHWDeviceContext>();
+            let cuda = (*device).hwctx.cast::<ffi::AVCUDADeviceContext>();
+            (*cuda).cuda_ctx = context as usize as ffi::CUcontext;
+            (*cuda).stream = stream.handle() as usize as ffi::CUstream;
+            let code = ffi::av_hwdevice_ctx_init(buffer);
+            if code < 0 {
+                let mut buffer = buffer;
+                ffi::av_buffer_unref(&mut buffer);
+                let cause = super::with_complaint(format!("FFmpeg cannot use the device: {}", ff::Error::from(code)));
+                return Err(OperatorError::new(cause));
+            }
+            buffer
+        };
+        Ok(Nvdec { pool, context, stream })
+    }
+}
+
+impl Drop for Nvdec {
+    fn drop(&mut self) {
+        // SAFETY: the reference is owned and given back once.
+        unsafe { ffi::av_buffer_unref(&mut self.context) };
+    }
+}
+
+/// Whether the decoder that FFmpeg prefers for a codec has a way over NVIDIA's devices.
+fn takes_cuda(codec: ff::codec::Id) -> bool {
+    let Some(decoder) = ff::decoder::find(codec) else {
+        return false;
+    };
+    let wanted = ffi::AV_CODEC_HW_CONFIG_METHOD_HW_DEVICE_CTX as i32;
+    // SAFETY: codecs are constants of the library; a null answer ends the list.
+    let configs = (0..).map_while(|index| unsafe { ffi::avcodec_get_hw_config(decoder.as_ptr(), index).as_ref() });
+    let mut configs = configs;
+    configs
+        .any(|config| config.device_type == ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA && config.methods & wanted != 0)
+}
+
+/// Why a decoder does without its device.
+type Refusal = Mutex<Option<String>>;
+
+/// What an open decoder needs of its device. Dropped after the decoder.
+pub(super) struct Attachment {
+    #[allow(dead_code, reason = "the decoder's pictures are in its stream's order")]
+    nvdec: Arc<Nvdec>,
+    #[allow(dead_code, reason = "the decoder points to it")]
+    refusal: Arc<Refusal>,
+}
+
+/// Where a source's pictures are decoded.
+pub struct Hardware {
+    way: Way,
+    /// Whose sessions are counted; none where nobody counts.
+    decoders: Option<Decoders>,
+    session: Option<Session>,
+    refusal: Arc<Refusal>,
+    notice: Option<String>,
+    /// A decoder's picture whose copy may still be under way.
+    held: Option<(Arc<PooledFence>, Video)>,
+}
+
+enum Way {
+    Host,
+    Twin(Arc<ResidentPool>, Arc<CudaStream>),
+    Nvdec(Arc<Nvdec>),
+}
+
+impl Hardware {
+    /// The processor, uncounted.
+    pub fn host() -> Self {
+        Hardware::counted(None)
+    }
+
+    fn counted(decoders: Option<&Decoders>) -> Self {
+        Hardware {
+            way: Way::Host,
+            decoders: decoders.cloned(),
+            session: None,
+            refusal: Arc::default(),
+            notice: None,
+            held: None,
+        }
+    }
+
+    /// As a graph wants it, for a codec. What cannot be had is a notice, not an error.
+    pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders) -> Self {
+        let mut hardware = Hardware::counted(Some(decoders));
+        let opened = match choice {
+            DecoderChoice::Cpu => return hardware,
+            DecoderChoice::Auto if !AUTO.contains(&codec) => return hardware,
+            DecoderChoice::Auto | DecoderChoice::Nvdec => {
+                Nvdec::open(codec, decoders).map(|nvdec| Way::Nvdec(Arc::new(nvdec)))
+            }
+            DecoderChoice::Twin => {
+                let pool = decoders.twin();
+                let stream = CudaStream::open(pool.device()).map_err(OperatorError::from);
+                stream.map(|stream| Way::Twin(pool, Arc::new(stream)))
+            }
+        };
+        match opened {
+            Ok(way) => hardware.way = way,
+            Err(error) if choice == DecoderChoice::Auto => {
+                tracing::debug!(cause = error.cause, "the processor decodes");
+            }
+            Err(error) => hardware.spill(&error.cause),
+        }
+        hardware
+    }
+
+    /// Lets a decoder that is not open yet use the device; what is returned must outlive it.
+    ///
+    /// # Safety
+    /// `context` is libav's of a decoder that is not open.
+    pub(super) unsafe fn attach(&self, context: *mut ffi::AVCodecContext) -> Option<Attachment> {
+        let Way::Nvdec(nvdec) = &self.way else { return None };
+        // SAFETY: these plain fields may be set before the decoder is opened; the reference belongs to the decoder from
+        // here on; the callback gets what `opaque` points to, which the attachment keeps alive.
+        unsafe {
+            (*context).hw_device_ctx = ffi::av_buffer_ref(nvdec.context);
+            (*context).get_format = Some(choose_format);
+            (*context).opaque = Arc::as_ptr(&self.refusal).cast_mut().cast();
+            (*context).extra_hw_frames = EXTRA_PICTURES;
+            // The callback runs on the thread that feeds, and a picture waits for no other.
+            (*context).thread_count = 1;
+        }
+        Some(Attachment {
+            nvdec: nvdec.clone(),
+            refusal: self.refusal.clone(),
+        })
+    }
+
+    /// The picture of a frame on the device. The outer error is the frame, which has to go by way of the host.
+    pub(super) fn keep(&mut self, frame: Video) -> Result<Picture, Video> {
+        self.release();
+        let Way::Nvdec(nvdec) = &self.way else {
+            return Err(frame);
+        };
+        let nvdec = nvdec.clone();
+        self.settle(DecodedOn::Device);
+        match keep(&nvdec, &frame) {
+            Ok(surface) => {
+                self.held = surface.fence().cloned().map(|fence| (fence, frame));
+                Ok(nvdec.pool.picture(surface, &nvdec.stream))
+            }
+            Err(fault) => {
+                if matches!(fault, Fault::OutOfMemory(_)) && self.notice.is_none() {
+                    self.notice = Some(format!("{fault}; this camera's pictures go to the host"));
+                }
+                tracing::debug!(%fault, "a picture goes to the host");
+                Err(frame)
+            }
+        }
+    }
+
+    /// A frame on the device as one on the host.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(super) fn bring_down(&mut self, frame: Video) -> Result<Video> {
+        let _working = working();
+        to_host(&frame)
+    }
+
+    /// A picture that the processor decoded; the twin takes it to its memory.
+    pub(super) fn pass(&mut self, picture: Picture) -> Result<Picture> {
+        if let Way::Twin(pool, stream) = &self.way {
+            let surface = pool.send(stream, picture.layout(), picture.memory())?;
+            let picture = pool.picture(surface, stream);
+            self.settle(DecodedOn::Device);
+            return Ok(picture);
+        }
+        self.settle(DecodedOn::Host);
+        Ok(picture)
+    }
+
+    /// A frame that nobody wants.
+    pub(super) fn leave_out(&mut self, frame: Video) {
+        let _working = matches!(self.way, Way::Nvdec(_)).then(working);
+        drop(frame);
+    }
+
+    /// Something that whoever runs this should know; once.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notice.take()
+    }
+
+    /// Gives the device up: decoders that are opened from here on are the processor's.
+    pub(super) fn give_up(&mut self, cause: &str) {
+        self.release();
+        self.spill(cause);
+        self.way = Way::Host;
+    }
+
+    /// Where a picture was decoded, as it came.
+    fn settle(&mut self, on: DecodedOn) {
+        if self.session.as_ref().is_some_and(|session| session.on() == on) {
+            return;
+        }
+        self.session = self.decoders.as_ref().map(|decoders| decoders.session(on));
+        if on == DecodedOn::Host && matches!(self.way, Way::Nvdec(_)) {
+            let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.spill(refusal.as_deref().unwrap_or("FFmpeg does not say why"));
+        }
+    }
+
+    fn spill(&mut self, cause: &str) {
+        if let Some(decoders) = &self.decoders {
+            decoders.spill();
+        }
+        self.notice = Some(format!(
+            "NVDEC does not decode this camera ({cause}); the processor does"
+        ));
+    }
+
+    /// Gives a picture back to its decoder once its copy is over, which it is when the next one comes.
+    fn release(&mut self) {
+        let Some((fence, frame)) = self.held.take() else { return };
+        if let Err(fault) = fence.wait() {
+            tracing::debug!(%fault, "a picture was not copied");
+        }
+        self.leave_out(frame);
+    }
+}
+
+impl Drop for Hardware {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// libav asks which of its formats to decode to; the device's, where that is what the engine reads there.
+unsafe extern "C" fn choose_format(
+    context: *mut ffi::AVCodecContext,
+    formats: *const ffi::AVPixelFormat,
+) -> ffi::AVPixelFormat {
+    use ffi::AVPixelFormat::{AV_PIX_FMT_CUDA, AV_PIX_FMT_NONE, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P};
+    // SAFETY: libav passes its own context, and formats that end with none; `opaque` is what `attach` put there.
+    let (offered, software, refusal) = unsafe {
+        let mut count = 0;
+        while *formats.add(count) != AV_PIX_FMT_NONE {
+            count += 1;
+        }
+        let refusal = (*context).opaque.cast::<Refusal>().as_ref();
+        (
+            std::slice::from_raw_parts(formats, count),
+            (*context).sw_pix_fmt,
+            refusal,
+        )
+    };
+    let offers_device = offered.contains(&AV_PIX_FMT_CUDA);
+    if offers_device && matches!(software, AV_PIX_FMT_YUV420P | AV_PIX_FMT_YUVJ420P) {
+        return AV_PIX_FMT_CUDA;
+    }
+    // The device was tried before, and libav has said what went wrong: that is no damage of the stream.
+    let cause = match offers_device {
+        true => format!("its pictures are {:?}", Pixel::from(software)),
+        false => take_complaint().unwrap_or_else(|| "the stream's profile has no way over it".into()),
+    };
+    if let Some(refusal) = refusal {
+        *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+    }
+    let on_host = |format: &&ffi::AVPixelFormat| {
+        // SAFETY: returns null or a pointer into a constant table.
+        let descriptor = unsafe { ffi::av_pix_fmt_desc_get(**format).as_ref() };
+        descriptor.is_some_and(|descriptor| descriptor.flags & ffi::AV_PIX_FMT_FLAG_HWACCEL as u64 == 0)
+    };
+    offered.iter().find(on_host).copied().unwrap_or(AV_PIX_FMT_NONE)
+}
