@@ -5,6 +5,7 @@
 //! some camera may still send.
 
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use timely::dataflow::Scope;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
@@ -62,6 +63,22 @@ impl Inbox {
         }
     }
 
+    /// Sends what belongs together, and leaves the list empty.
+    pub fn send_all(&self, messages: &mut Vec<Message>) {
+        if messages.is_empty() {
+            return;
+        }
+        let mut state = self.lock();
+        let first = state.messages.is_empty();
+        match first {
+            true => std::mem::swap(&mut state.messages, messages),
+            false => state.messages.append(messages),
+        }
+        if first {
+            state.wake();
+        }
+    }
+
     /// Wakes the worker although there is no message: an announcement may have moved.
     pub fn wake(&self) {
         self.lock().wake();
@@ -114,6 +131,7 @@ pub fn render<'scope>(
         let mut error_capability = errors_wanted.then(|| capabilities.pop().expect("an output has a capability"));
         let mut capability = capabilities.pop();
         let mut open: Vec<CameraId> = Vec::new();
+        let mut timers = Timers::default();
         move |_| {
             let Some(held) = capability.as_mut() else { return };
             let offline = context.clock.is_offline();
@@ -195,17 +213,32 @@ pub fn render<'scope>(
                 // The tick just sent closes when the next begins; without traffic a pulse is enough.
                 let elapsed = context.clock.elapsed();
                 let boundary = TICK * u32::try_from(now + 1).unwrap_or(u32::MAX);
-                again.activate_after(if active {
-                    boundary.saturating_sub(elapsed)
-                } else {
-                    PULSE
-                });
+                let wanted = if active { boundary } else { elapsed + PULSE };
+                if timers.need(wanted, elapsed) {
+                    again.activate_after(wanted.saturating_sub(elapsed));
+                }
             }
         }
     });
     Rendered {
         rows: Some(rows),
         errors,
+    }
+}
+
+/// Wake-ups that timely has been asked for. It takes none back, so that one more for each activation would never end.
+#[derive(Default)]
+struct Timers(Vec<Duration>);
+
+impl Timers {
+    /// Whether one more has to be asked for, so that there is one by `wanted`.
+    fn need(&mut self, wanted: Duration, now: Duration) -> bool {
+        self.0.retain(|due| *due > now);
+        if self.0.iter().any(|due| *due <= wanted) {
+            return false;
+        }
+        self.0.push(wanted);
+        true
     }
 }
 
@@ -220,4 +253,34 @@ fn by_tick(mut drained: Vec<(Tick, Answer)>) -> Vec<(Tick, Vec<Answer>)> {
         }
     }
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However often it is activated, what is asked for stays few and comes in time.
+    #[test]
+    fn wake_ups_do_not_multiply() {
+        let (mut timers, mut asked) = (Timers::default(), Vec::new());
+        let mut wanted_by = Vec::new();
+        for millisecond in 0..2_000u64 {
+            let now = Duration::from_millis(millisecond);
+            let fires = asked.contains(&now);
+            let message = millisecond % 33 == 0;
+            if !(fires || message) {
+                continue;
+            }
+            let wanted = now + if message { TICK } else { PULSE };
+            wanted_by.push(wanted);
+            if timers.need(wanted, now) {
+                asked.push(wanted);
+            }
+        }
+        let end = Duration::from_millis(1_900);
+        assert!(asked.len() <= 2 * 2_000 / 33, "{} wake-ups", asked.len());
+        for wanted in wanted_by.into_iter().filter(|wanted| *wanted < end) {
+            assert!(asked.iter().any(|due| *due <= wanted && *due + PULSE >= wanted));
+        }
+    }
 }

@@ -197,6 +197,33 @@ enum Newcomers {
     Welcome,
 }
 
+/// What a thread of many cameras sends, gathered by worker: one lock and one wake-up serve all that is due together.
+struct Outbox {
+    /// Whether messages are gathered, or go at once.
+    gathers: bool,
+    waiting: Vec<(Arc<Inbox>, Vec<Message>)>,
+}
+
+impl Outbox {
+    fn send(&mut self, inbox: &Arc<Inbox>, message: Message) {
+        if !self.gathers {
+            return inbox.send(message);
+        }
+        let own = self.waiting.iter_mut().find(|(other, _)| Arc::ptr_eq(other, inbox));
+        match own {
+            Some((_, messages)) => messages.push(message),
+            None => self.waiting.push((inbox.clone(), vec![message])),
+        }
+    }
+
+    /// Sends what was gathered; called before the thread looks at anything but the next camera.
+    fn flush(&mut self) {
+        for (inbox, messages) in &mut self.waiting {
+            inbox.send_all(messages);
+        }
+    }
+}
+
 struct Slot {
     camera: Camera,
     traits: SourceTraits,
@@ -210,16 +237,16 @@ struct Slot {
 }
 
 /// The cameras of one thread, and when each is due.
-#[derive(Default)]
 struct Attended {
     slots: Vec<Option<Slot>>,
     due: BinaryHeap<Reverse<(i64, usize)>>,
     blocked: Vec<Reverse<(i64, usize)>>,
+    outbox: Outbox,
 }
 
 impl Attended {
     fn welcome(&mut self, newcomers: &Mutex<Vec<Camera>>, open: &Open, context: &Context) {
-        let cameras = std::mem::take(&mut *newcomers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+        let cameras = std::mem::take(&mut *newcomers_of(newcomers));
         for camera in cameras {
             context.ledger.attend(camera.id, thread::current());
             let free = self.slots.iter().position(Option::is_none);
@@ -235,7 +262,7 @@ impl Attended {
     /// Reads a camera's next frame, or lets the camera go.
     fn fetch(&mut self, index: usize, open: &Open, context: &Context) {
         let Some(slot) = &mut self.slots[index] else { return };
-        match slot.fetch(context) {
+        match slot.fetch(&mut self.outbox, context) {
             Some(at) => self.due.push(Reverse((at, index))),
             None => self.part(index, open, context),
         }
@@ -243,9 +270,19 @@ impl Attended {
 
     fn part(&mut self, index: usize, open: &Open, context: &Context) {
         if let Some(mut slot) = self.slots[index].take() {
-            slot.end(context);
+            slot.end(&mut self.outbox, context);
             open.close();
         }
+    }
+
+    /// What there is to do besides cameras that are due, after a wait.
+    fn look_around(&mut self, wait: Duration, newcomers: &Mutex<Vec<Camera>>, open: &Open, context: &Context) {
+        self.outbox.flush();
+        thread::park_timeout(wait.min(LOOK_AROUND));
+        self.dismiss(open, context);
+        self.welcome(newcomers, open, context);
+        // What was blocked is looked at again, whether the wait is over or an answer has woken the thread.
+        self.due.append(&mut std::mem::take(&mut self.blocked).into());
     }
 
     /// Lets go the cameras that have been asked to end.
@@ -262,33 +299,33 @@ impl Attended {
 }
 
 fn attend(newcomers: &Mutex<Vec<Camera>>, kind: Newcomers, open: &Open, context: &Context) {
-    let mut all = Attended::default();
+    let coalesce = kind == Newcomers::Welcome || newcomers_of(newcomers).len() > 1;
+    let mut all = Attended {
+        slots: Vec::new(),
+        due: BinaryHeap::new(),
+        blocked: Vec::new(),
+        outbox: Outbox {
+            // Offline a camera announces only what it has sent.
+            gathers: coalesce && !context.clock.is_offline(),
+            waiting: Vec::new(),
+        },
+    };
     all.welcome(newcomers, open, context);
-    let coalesce = all.slots.len() > 1 || kind == Newcomers::Welcome;
     // One look at the clock serves all that is due by then.
     let mut now = context.clock.elapsed();
     while !context.stop.asked() {
         let Some(Reverse((at, index))) = all.due.pop() else {
             if all.blocked.is_empty() && kind == Newcomers::Single {
-                return;
+                break;
             }
-            thread::park_timeout(LOOK_AROUND);
-            all.dismiss(open, context);
-            all.welcome(newcomers, open, context);
-            let blocked = std::mem::take(&mut all.blocked);
-            all.due.extend(blocked);
+            all.look_around(LOOK_AROUND, newcomers, open, context);
             continue;
         };
         if time_until(at, coalesce, now, context).is_some() {
             all.due.push(Reverse((at, index)));
             now = context.clock.elapsed();
             if let Some(wait) = time_until(at, coalesce, now, context) {
-                // What was blocked is looked at again after the wait, or when an answer wakes the thread.
-                thread::park_timeout(wait.min(LOOK_AROUND));
-                all.dismiss(open, context);
-                all.welcome(newcomers, open, context);
-                let blocked = std::mem::take(&mut all.blocked);
-                all.due.extend(blocked);
+                all.look_around(wait, newcomers, open, context);
                 now = context.clock.elapsed();
             }
             continue;
@@ -301,18 +338,22 @@ fn attend(newcomers: &Mutex<Vec<Camera>>, kind: Newcomers, open: &Open, context:
             all.part(index, open, context);
             continue;
         }
-        match slot.admit(now, context) {
+        match slot.admit(now, &mut all.outbox, context) {
             Outcome::Next => all.fetch(index, open, context),
             Outcome::Blocked => all.blocked.push(Reverse((at, index))),
         }
     }
     (0..all.slots.len()).for_each(|index| all.part(index, open, context));
     // Who came while the run was ending is let go as well.
-    let late = std::mem::take(&mut *newcomers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-    for camera in late {
-        Slot::new(camera, context).end(context);
+    for camera in std::mem::take(&mut *newcomers_of(newcomers)) {
+        Slot::new(camera, context).end(&mut all.outbox, context);
         open.close();
     }
+    all.outbox.flush();
+}
+
+fn newcomers_of(newcomers: &Mutex<Vec<Camera>>) -> MutexGuard<'_, Vec<Camera>> {
+    newcomers.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// How long until a moment of media time, in a live run. With many cameras on the thread all that is
@@ -365,10 +406,10 @@ impl Slot {
 
     /// Reads the next frame; gives when it is due: media time since the camera's first, offline the medium's own, and
     /// at once where it is live. None when the camera has ended.
-    fn fetch(&mut self, context: &Context) -> Option<i64> {
+    fn fetch(&mut self, outbox: &mut Outbox, context: &Context) -> Option<i64> {
         loop {
             if self.camera.stop.asked() {
-                self.end(context);
+                self.end(outbox, context);
                 return None;
             }
             let next = catch_unwind(AssertUnwindSafe(|| self.camera.source.next()));
@@ -389,28 +430,28 @@ impl Slot {
                     self.pending = Some(item);
                     return Some(due);
                 }
-                Ok(Ok(Next::Fault(cause))) => self.fault(context, cause),
+                Ok(Ok(Next::Fault(cause))) => self.fault(outbox, context, cause),
                 Ok(Ok(Next::End)) => {
-                    self.end(context);
+                    self.end(outbox, context);
                     return None;
                 }
                 Ok(Err(error)) => {
-                    self.fault(context, error.cause);
+                    self.fault(outbox, context, error.cause);
                     context.health.broke(self.camera.id);
-                    self.end(context);
+                    self.end(outbox, context);
                     return None;
                 }
                 Err(_) => {
-                    self.fault(context, "the source panicked".into());
+                    self.fault(outbox, context, "the source panicked".into());
                     context.health.broke(self.camera.id);
-                    self.end(context);
+                    self.end(outbox, context);
                     return None;
                 }
             }
         }
     }
 
-    fn admit(&mut self, now: Duration, context: &Context) -> Outcome {
+    fn admit(&mut self, now: Duration, outbox: &mut Outbox, context: &Context) -> Outcome {
         let id = self.camera.id;
         if context.clock.is_offline() && context.ledger.leads(self.tick) {
             return self.wait(context);
@@ -455,7 +496,7 @@ impl Slot {
             admitted_us: micros(now),
             failed: false,
         };
-        self.camera.inbox.send(Message::Admitted(self.tick, answer));
+        outbox.send(&self.camera.inbox, Message::Admitted(self.tick, answer));
         Outcome::Next
     }
 
@@ -474,7 +515,7 @@ impl Slot {
         Outcome::Blocked
     }
 
-    fn fault(&mut self, context: &Context, cause: String) {
+    fn fault(&mut self, outbox: &mut Outbox, context: &Context, cause: String) {
         let id = self.camera.id;
         let before = context.ledger.fault(id);
         let camera = context.names.camera(id);
@@ -491,6 +532,7 @@ impl Slot {
         }
         // Faults need no credit, since nobody answers them; a source that has nothing else must not
         // outrun the worker that takes them, nor the sink that writes them.
+        outbox.flush();
         while (self.camera.inbox.is_long() || context.ledger.is_congested()) && !self.camera.stop.asked() {
             thread::park_timeout(TICK);
         }
@@ -499,10 +541,10 @@ impl Slot {
             frame: self.next_frame,
             ..self.last_at
         };
-        self.camera.inbox.send(Message::Fault(self.tick, at, cause));
+        outbox.send(&self.camera.inbox, Message::Fault(self.tick, at, cause));
     }
 
-    fn end(&mut self, context: &Context) {
+    fn end(&mut self, outbox: &mut Outbox, context: &Context) {
         if self.tick == Tick::MAX {
             return;
         }
@@ -510,7 +552,7 @@ impl Slot {
         if context.clock.is_offline() {
             context.ledger.end(id, self.tick.saturating_add(1));
         }
-        self.camera.inbox.send(Message::End(id));
+        outbox.send(&self.camera.inbox, Message::End(id));
         context.ledger.leave(id);
         context.health.ended(id);
         self.tick = Tick::MAX;

@@ -161,6 +161,11 @@ impl Hardware {
         }
     }
 
+    /// Whether pictures go to a device, which opening another decoder there would hold up.
+    pub fn is_device(&self) -> bool {
+        !matches!(self.way, Way::Host)
+    }
+
     /// As a graph wants it, for a codec. What cannot be had is a notice, not an error.
     pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders) -> Self {
         let mut hardware = Hardware::counted(Some(decoders));

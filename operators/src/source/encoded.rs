@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ffmpeg_next as ff;
-use flowrun_engine::packet::{CodecConfig, Packet};
+use flowrun_engine::packet::{Codec, CodecConfig, Packet};
 use flowrun_engine::rows::Rows;
 
 use super::file::brings_configuration;
@@ -30,6 +30,11 @@ impl Encoded {
             sequence: 0,
             waiting: Waiting::default(),
         }
+    }
+
+    /// How many bytes the length of a NAL unit takes in the file, where it is H.264.
+    pub fn h264_length_bytes(&self) -> Option<usize> {
+        (self.config.codec == Codec::H264).then_some(self.length_bytes)
     }
 
     /// A packet that the decoder got. One without times, or whose NAL units do not add up, is missing for good.

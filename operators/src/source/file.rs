@@ -20,6 +20,7 @@ use super::timeline::{Grid, Timeline};
 use crate::decode::{
     Decoded, Decoder, DecoderChoice, DecoderOptions, Fed, Hardware, PictureMaker, take_complaint, with_complaint,
 };
+use seam::Seam;
 
 /// How many packets in a row may fail before a file counts as noise and ends.
 const FAILURES_AT_MOST: u32 = 10_000;
@@ -109,6 +110,8 @@ pub struct FileSource {
     encoded: Option<Encoded>,
     /// A packet the decoder had no room for.
     pending: Option<ff::Packet>,
+    /// Where the next pass is being fed already.
+    seam: Option<Seam>,
     /// An item whose fault goes first.
     ready: Option<Item>,
     /// Index of the next decoded picture.
@@ -153,6 +156,7 @@ impl Source for FileSource {
             stop: setup.stop.clone(),
             phase: Phase::Reading,
             pending: None,
+            seam: None,
             ready: None,
             frame: 0,
             pass: Pass::default(),
@@ -209,6 +213,8 @@ impl FileSource {
 
     fn picture(&mut self, frame: ff::frame::Video) -> Option<Next> {
         self.failures_in_a_row = 0;
+        let crossed = self.seam.take_if(|seam| seam.is_crossed_by(&frame));
+        let told = crossed.and_then(|seam| self.cross(seam));
         let size = (frame.width(), frame.height());
         self.changed |= self.pass.decoded > 0 && size != self.size;
         self.size = size;
@@ -252,7 +258,7 @@ impl FileSource {
         } else {
             self.maker.leave_out(frame);
         }
-        fault.map(Next::Fault)
+        told.or(fault).map(Next::Fault)
     }
 
     /// Gives the decoder its next packet.
@@ -265,6 +271,12 @@ impl FileSource {
             Read::Packet(packet) => packet,
             Read::End => {
                 let complaint = take_complaint();
+                if complaint.is_none()
+                    && let Some(packet) = self.run_on()
+                {
+                    self.pending = Some(packet);
+                    return None;
+                }
                 self.drain();
                 let early = |complaint| self.damage.add(|| format!("the file ends early ({complaint})"));
                 return complaint.and_then(early).map(Next::Fault);
@@ -277,7 +289,10 @@ impl FileSource {
         self.changed |= brings_configuration(&packet);
         let fed = self.decoder.feed(Some(&packet));
         if let (Some(encoded), Fed::Taken | Fed::Damaged(_)) = (&mut self.encoded, &fed) {
-            encoded.add(&packet);
+            match &mut self.seam {
+                Some(seam) => seam.feed(&packet),
+                None => encoded.add(&packet),
+            }
         }
         match fed {
             Fed::Taken => {
@@ -334,6 +349,39 @@ impl FileSource {
         ))
     }
 
+    /// The first packet of the next pass, where it may follow this one's last into the open decoder.
+    fn run_on(&mut self) -> Option<ff::Packet> {
+        let may = self.params.at_end == AtEnd::Loop
+            && !self.changed
+            && self.seam.is_none()
+            && !self.options.keyframes_only
+            && self.pass.given > 0
+            && self.pass.decoded >= Seam::PICTURES_AT_LEAST
+            && self.maker.hardware().is_device();
+        let length_bytes = self.encoded.as_ref()?.h264_length_bytes()?;
+        // A file that cannot be read again is told when this pass has come out.
+        if !may || self.demuxer.rewind().is_err() {
+            return None;
+        }
+        let Read::Packet(packet) = self.demuxer.read() else {
+            return None;
+        };
+        self.seam = Some(Seam::at(&packet, length_bytes)?);
+        Some(packet)
+    }
+
+    /// The next pass's first picture has come.
+    fn cross(&mut self, seam: Seam) -> Option<String> {
+        let untold = self.damage.end_stretch();
+        self.timeline.restart();
+        if let Some(encoded) = &mut self.encoded {
+            encoded.restart();
+            seam.into_fed().iter().for_each(|packet| encoded.add(packet));
+        }
+        self.pass = Pass::default();
+        untold
+    }
+
     /// The last picture is out: ends, or starts again.
     fn end_of_pass(&mut self) -> Result<Option<Next>> {
         let fault = self.damage.end_stretch().map(Next::Fault);
@@ -363,6 +411,7 @@ impl FileSource {
             encoded.restart();
         }
         self.pass = Pass::default();
+        self.seam = None;
         self.phase = Phase::Reading;
         Ok(fault)
     }
@@ -375,5 +424,6 @@ pub(super) fn brings_configuration(packet: &ff::Packet) -> bool {
         .any(|data| data.kind() == ff::packet::side_data::Type::NewExtraData)
 }
 
+mod seam;
 #[cfg(test)]
 mod tests;

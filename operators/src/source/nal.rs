@@ -17,6 +17,20 @@ fn travels(codec: Codec, first: u8) -> bool {
     }
 }
 
+/// Whether an access unit of H.264, of NAL units behind lengths of so many bytes, holds a slice of an IDR picture.
+pub(super) fn has_idr(data: &[u8], length_bytes: usize) -> bool {
+    let mut rest = data;
+    while rest.len() > length_bytes {
+        let (length, units) = rest.split_at(length_bytes);
+        let length = length.iter().fold(0, |length, byte| (length << 8) | usize::from(*byte));
+        if units[0] & 0x1f == 5 {
+            return true;
+        }
+        rest = units.get(length..).unwrap_or_default();
+    }
+    false
+}
+
 /// An access unit of NAL units behind lengths of so many bytes, as one with lengths of four and without those that do
 /// not travel; empty when none does.
 ///
@@ -74,6 +88,17 @@ mod tests {
             access_unit(Codec::H264, data, 2).unwrap(),
             unit(&[&[0x65, 7], &[0x41, 8]])
         );
+    }
+
+    #[test]
+    fn idr_pictures_are_found_behind_other_units() {
+        let (note, idr, other): (&[u8], &[u8], &[u8]) = (&[6, 5, 1, 0], &[0x65, 0x88], &[0x41, 5]);
+        assert!(has_idr(&unit(&[note, idr]), LENGTH_BYTES));
+        assert!(!has_idr(&unit(&[note, other]), LENGTH_BYTES));
+        assert!(has_idr(&[0, 1, 9, 0, 2, 0x65, 1], 2));
+        for broken in [&[][..], &[0, 0, 0, 9], &[0xff, 0xff, 0xff, 0xff, 1, 0x65]] {
+            assert!(!has_idr(broken, LENGTH_BYTES));
+        }
     }
 
     proptest! {

@@ -152,6 +152,56 @@ fn gpu_loops_go_on_with_the_decoder_they_have() {
     }
 }
 
+/// A file that begins with an IDR picture is not drained where it begins again, and gives the same.
+#[test]
+fn gpu_loops_run_on_from_an_idr_picture() {
+    let Some(data) = reference_data() else { return };
+    for way in ways() {
+        let decoders = Decoders::default();
+        let names = Arc::new(Names::default());
+        let setup = SourceSetup {
+            decoders: decoders.clone(),
+            ..SourceSetup::new(Path::new("/"), &names, CameraId(0))
+        };
+        let file = FileParams {
+            decoder: way,
+            ..params(data.join("video/intel_car-detection.mp4"))
+        };
+        let (once, _) = decoded(file.clone(), &decoders, usize::MAX);
+        let at_end = AtEnd::Loop;
+        let mut source = FileSource::open(FileParams { at_end, ..file }, &setup).unwrap();
+        let (mut count, mut before) = (0, -1);
+        while count < 2 * once.len() + 10 {
+            let Next::Item(item) = source.next().unwrap() else {
+                panic!("{way:?}: nothing is wrong with it");
+            };
+            assert_eq!(
+                source.phase,
+                Phase::Reading,
+                "{way:?}: it was drained after {count} pictures"
+            );
+            let frames = Frame::from_batch(&item.batch).unwrap();
+            let (time, wanted) = &once[count % once.len()];
+            assert!(
+                samples(&frames[0].picture) == samples(wanted),
+                "{way:?}: picture {count} differs"
+            );
+            assert_eq!(item.frame, count as u64);
+            assert!(item.media_time > before, "{way:?}: {count}");
+            if count < once.len() {
+                assert_eq!(item.media_time, *time);
+            }
+            // The pictures that ride on a frame are its own pass's.
+            let packets = frames[0].packets.iter().count();
+            assert!(packets <= 8, "{way:?}: {packets} packets on picture {count}");
+            before = item.media_time;
+            count += 1;
+        }
+        let last = once.last().unwrap().0 + (once[1].0 - once[0].0);
+        assert!((before - 2 * last).abs() < 20 * (once[1].0 - once[0].0), "{way:?}");
+    }
+}
+
 #[test]
 fn a_device_that_is_not_there_is_told_once_and_done_without() {
     let Some(data) = reference_data() else { return };
