@@ -30,12 +30,10 @@ pub struct NodeMetrics {
 /// What a node computes with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ComputeState {
-    /// Its model's providers, the best first.
+    /// Its model's providers: of each device the best first.
     pub providers: Vec<RungState>,
-    /// Which of them serves.
-    pub serving: Option<usize>,
-    /// Its pools of memory, by name.
-    pub pools: Vec<(&'static str, PoolState)>,
+    /// Its pools of memory, by name and the number of their device.
+    pub pools: Vec<(&'static str, usize, PoolState)>,
 }
 
 impl NodeMetrics {

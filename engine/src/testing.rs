@@ -248,6 +248,7 @@ impl<O: Operator> Harness<O> {
             node: &self.plan.nodes[0],
             names: &names,
             audience: &Arc::default(),
+            devices: &crate::device::Devices::default(),
         };
         O::new(self.typed()?, &Setup { node, camera: CAMERA })
     }

@@ -139,6 +139,7 @@ fn detect(path: &Path, threads: usize) -> Detect {
         node: &node,
         names: &Arc::new(Names::of(&plan)),
         audience: &Arc::new(Audience::default()),
+        devices: &flowrun_engine::device::Devices::default(),
     };
     let defaults = DetectParams::schema()
         .params

@@ -51,6 +51,16 @@ impl<V: ?Sized, T> Lines<V, T> {
         self.lines[place].batcher.push(item, urgency, now);
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.lines.iter().map(|line| line.batcher.len()).sum()
+    }
+
+    /// Whether no more will come.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// No more will come.
     pub fn close(&mut self) {
         self.closed = true;

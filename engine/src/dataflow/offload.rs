@@ -1,6 +1,7 @@
 //! Operators on threads of their own: jobs leave the worker, answers come back in any order and are
 //! put into each camera's order again. The worker keeps the capabilities; a thread always answers. Which jobs go together
-//! is [`Lines`]' business.
+//! is [`Lines`]' business; each group of lanes has lines of its own, and what waits for a camera that has moved to another
+//! group goes over to it.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -35,6 +36,7 @@ struct Ticket {
     job: ErasedJob,
     /// The version of the operator that the frame belongs to: after an edit two use the same lanes for a while.
     offload: Arc<dyn ErasedOffload>,
+    urgency: Urgency,
     sequence: u64,
     back: Arc<Returns>,
 }
@@ -61,36 +63,60 @@ impl Returns {
 
 /// Jobs that wait for one lane, or for any of several.
 struct Shared {
+    /// Which group of lanes takes from it.
+    group: usize,
     lines: Mutex<Lines<dyn ErasedOffload, Ticket>>,
     arrived: Condvar,
     began: Instant,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    fn new(group: usize) -> Self {
         Shared {
+            group,
             lines: Mutex::default(),
             arrived: Condvar::new(),
             began: Instant::now(),
         }
     }
-}
 
-impl Shared {
     fn lock(&self) -> MutexGuard<'_, Lines<dyn ErasedOffload, Ticket>> {
         self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Queues jobs of one version, and wakes the lanes.
-    fn add(&self, offload: &Arc<dyn ErasedOffload>, tickets: impl Iterator<Item = (Ticket, Urgency)>) {
-        let now = self.began.elapsed();
-        let batcher = || Batcher::new(&offload.sizes(), offload.policy().deadline);
+    fn add(&self, offload: &Arc<dyn ErasedOffload>, tickets: impl Iterator<Item = Ticket>) {
         let mut lines = self.lock();
-        for (ticket, urgency) in tickets {
-            lines.push(offload, batcher, ticket, urgency, now);
-        }
+        self.push(&mut lines, offload, tickets);
         drop(lines);
         self.arrived.notify_all();
+    }
+
+    /// As `add`, from a lane of another group; gives the jobs back where these lanes may have ended.
+    fn take_over(&self, offload: &Arc<dyn ErasedOffload>, tickets: Vec<Ticket>) -> Result<(), Vec<Ticket>> {
+        let mut lines = self.lock();
+        if lines.is_closed() {
+            return Err(tickets);
+        }
+        self.push(&mut lines, offload, tickets.into_iter());
+        drop(lines);
+        self.arrived.notify_all();
+        Ok(())
+    }
+
+    fn push(
+        &self,
+        lines: &mut Lines<dyn ErasedOffload, Ticket>,
+        offload: &Arc<dyn ErasedOffload>,
+        tickets: impl Iterator<Item = Ticket>,
+    ) {
+        let now = self.began.elapsed();
+        let batcher = || Batcher::new(&offload.sizes(), offload.policy().deadline);
+        for ticket in tickets {
+            let urgency = ticket.urgency;
+            lines.push(offload, batcher, ticket, urgency, now);
+        }
+        offload.waits(self.group, lines.len());
     }
 
     /// The next batch, of one version: full, or as much as came before the first job's time. None when closed and empty.
@@ -98,7 +124,12 @@ impl Shared {
         let mut lines = self.lock();
         loop {
             lines = match lines.decide(self.began.elapsed()) {
-                Decision::Batch(tickets) => return Some(tickets),
+                Decision::Batch(tickets) => {
+                    if let Some(ticket) = tickets.first() {
+                        ticket.offload.waits(self.group, lines.len());
+                    }
+                    return Some(tickets);
+                }
                 Decision::Idle if lines.is_over() => return None,
                 Decision::Idle => self
                     .arrived
@@ -117,8 +148,9 @@ impl Shared {
 
 /// The threads of one offloaded node, shared by all workers.
 pub struct OffloadPool {
-    /// One that all lanes take from, or one a lane.
-    queues: Vec<Arc<Shared>>,
+    /// One that all lanes of a group take from, or one a lane.
+    queues: Arc<[Shared]>,
+    choice: LaneChoice,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -128,28 +160,37 @@ impl OffloadPool {
     /// # Errors
     /// When a lane's scratch memory cannot be had.
     pub fn start(offload: &Arc<dyn ErasedOffload>, name: &str) -> Result<Self> {
-        let policy = offload.policy();
-        let lanes = policy.lanes.max(1);
-        let queues = match offload.lane_choice() {
-            LaneChoice::Any => 1,
-            LaneChoice::ByCamera => lanes,
+        let (lanes, groups, choice) = (offload.policy().lanes.max(1), offload.groups(), offload.lane_choice());
+        let queues = match choice {
+            LaneChoice::Any => (0..groups).map(Shared::new).collect(),
+            LaneChoice::ByCamera => (0..lanes).map(|_| Shared::new(0)).collect(),
         };
         let mut pool = OffloadPool {
-            queues: (0..queues).map(|_| Arc::default()).collect(),
+            queues,
+            choice,
             threads: Vec::new(),
         };
-        for index in 0..lanes {
-            let mut lane = offload.lane()?;
-            let shared = pool.queues[index % queues].clone();
+        for index in 0..lanes * groups {
+            // The lanes of a group are next to each other.
+            let (group, queue) = match choice {
+                LaneChoice::Any => (index / lanes, index / lanes),
+                LaneChoice::ByCamera => (0, index),
+            };
+            let mut lane = offload.lane(group)?;
+            let queues = pool.queues.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("{name}#{index}"))
                 .spawn(move || {
-                    while let Some(tickets) = shared.take() {
+                    while let Some(tickets) = queues[queue].take() {
+                        let tickets = match choice {
+                            LaneChoice::Any => hand_over(&queues, queue, tickets),
+                            LaneChoice::ByCamera => tickets,
+                        };
                         let Some(offload) = tickets.first().map(|ticket| ticket.offload.clone()) else {
                             continue;
                         };
                         if !work(offload.as_ref(), lane.as_mut(), tickets)
-                            && let Ok(fresh) = offload.lane()
+                            && let Ok(fresh) = offload.lane(group)
                         {
                             lane = fresh;
                         }
@@ -159,11 +200,52 @@ impl OffloadPool {
         }
         Ok(pool)
     }
+
+    /// Which queue a camera's frames wait in.
+    fn queue_of(&self, offload: &dyn ErasedOffload, camera: CameraId) -> usize {
+        match self.choice {
+            LaneChoice::Any => group_of(&self.queues, offload, camera),
+            LaneChoice::ByCamera => camera.0 as usize % self.queues.len(),
+        }
+    }
+}
+
+/// The group that answers a camera's frames now.
+fn group_of(queues: &[Shared], offload: &dyn ErasedOffload, camera: CameraId) -> usize {
+    match queues.len() {
+        1 => 0,
+        groups => offload.group(camera).min(groups - 1),
+    }
+}
+
+/// Gives jobs whose camera has moved to the group that it has moved to, and leaves the others. Their answers are put in
+/// order where they come back.
+fn hand_over(queues: &[Shared], own: usize, tickets: Vec<Ticket>) -> Vec<Ticket> {
+    if queues.len() == 1 {
+        return tickets;
+    }
+    let mut stay = Vec::with_capacity(tickets.len());
+    let mut leave: Vec<Vec<Ticket>> = queues.iter().map(|_| Vec::new()).collect();
+    for ticket in tickets {
+        match group_of(queues, ticket.offload.as_ref(), ticket.job.at.camera) {
+            group if group == own => stay.push(ticket),
+            group => leave[group].push(ticket),
+        }
+    }
+    for (queue, tickets) in queues.iter().zip(leave) {
+        let Some(offload) = tickets.first().map(|ticket| ticket.offload.clone()) else {
+            continue;
+        };
+        if let Err(back) = queue.take_over(&offload, tickets) {
+            stay.extend(back);
+        }
+    }
+    stay
 }
 
 impl Drop for OffloadPool {
     fn drop(&mut self) {
-        for queue in &self.queues {
+        for queue in &*self.queues {
             queue.lock().close();
             queue.arrived.notify_all();
         }
@@ -242,7 +324,7 @@ pub fn render<'scope>(
     let (pool, offload, kind) = (pool.clone(), offload.clone(), offload.output());
     let (node, gate, failures) = (node.clone(), gate.clone(), Failures::of(node));
     let mut cameras: Vec<OutOfHouse> = Vec::new();
-    let mut tickets: Vec<Vec<(Ticket, Urgency)>> = pool.queues.iter().map(|_| Vec::new()).collect();
+    let mut tickets: Vec<Vec<Ticket>> = pool.queues.iter().map(|_| Vec::new()).collect();
     let mut arrived: Vec<(Capability<Tick>, Option<Capability<Tick>>, Vec<Answer>)> = Vec::new();
     builder.build(move |_| {
         move |_| {
@@ -259,7 +341,7 @@ pub fn render<'scope>(
             for (held, error_held, answers) in arrived.drain(..) {
                 for mut answer in answers {
                     let number = answer.at.camera.0 as usize;
-                    let lane = number % tickets.len();
+                    let queue = pool.queue_of(offload.as_ref(), answer.at.camera);
                     if number >= cameras.len() {
                         cameras.resize_with(number + 1, OutOfHouse::default);
                     }
@@ -284,10 +366,11 @@ pub fn render<'scope>(
                     let ticket = Ticket {
                         job,
                         offload: offload.clone(),
+                        urgency,
                         sequence,
                         back: back.clone(),
                     };
-                    tickets[lane].push((ticket, urgency));
+                    tickets[queue].push(ticket);
                 }
                 for (queue, tickets) in pool.queues.iter().zip(&mut tickets) {
                     if !tickets.is_empty() {

@@ -1,14 +1,11 @@
 //! Which sources of a run decode where, and what those that decode on a device share there.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 
-use super::backend::Device;
-use super::fault::Result;
-use super::gpu::Gpu;
+use super::devices::{Devices, Seat};
 use super::resident::ResidentPool;
-use super::twin::Twin;
 
 /// The decoders of a run.
 #[derive(Clone, Default)]
@@ -16,8 +13,7 @@ pub struct Decoders(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
-    gpu: OnceLock<Result<Arc<ResidentPool>>>,
-    twin: OnceLock<Arc<ResidentPool>>,
+    devices: Devices,
     on_device: AtomicU64,
     on_host: AtomicU64,
     spilled: AtomicU64,
@@ -44,41 +40,34 @@ pub enum DecodedOn {
 }
 
 impl Decoders {
-    /// NVIDIA's first device. It is opened once; what keeps it from opening is not asked again.
-    ///
-    /// # Errors
-    /// When there is none, or it does not work.
-    pub fn gpu(&self) -> Result<Arc<ResidentPool>> {
-        let opened = self.0.gpu.get_or_init(|| {
-            let device: Arc<dyn Device> =
-                Gpu::open(0).inspect_err(|fault| tracing::info!(%fault, "cameras are decoded on the processor"))?;
-            Ok(ResidentPool::new(&device))
-        });
-        opened.clone()
+    /// Those on the devices of a run, and on its processor.
+    pub fn on(devices: Devices) -> Self {
+        Decoders(Arc::new(Inner {
+            devices,
+            ..Inner::default()
+        }))
     }
 
-    /// The twin, to test the way over a device.
-    pub fn twin(&self) -> Arc<ResidentPool> {
-        let opened = self.0.twin.get_or_init(|| {
-            let device: Arc<dyn Device> = Twin::new(usize::MAX / 2);
-            ResidentPool::new(&device)
-        });
-        opened.clone()
+    /// The devices that they may be on.
+    pub fn devices(&self) -> &Devices {
+        &self.0.devices
     }
 
     /// The pools that are in use.
     pub fn pools(&self) -> Vec<Arc<ResidentPool>> {
-        let gpu = self.0.gpu.get().and_then(|opened| opened.as_ref().ok());
-        gpu.into_iter().chain(self.0.twin.get()).cloned().collect()
+        let open = self.0.devices.open();
+        open.iter().map(|seat| seat.pool().clone()).collect()
     }
 
-    /// Counts a session until it is dropped.
-    pub fn session(&self, on: DecodedOn) -> Session {
-        self.count(on).fetch_add(1, Ordering::Relaxed);
-        Session {
+    /// Counts a session until it is dropped: one on a device, or on the processor.
+    pub fn session(&self, seat: Option<&Seat>) -> Session {
+        let session = Session {
             decoders: self.clone(),
-            on,
-        }
+            seat: seat.cloned(),
+        };
+        session.count().fetch_add(1, Ordering::Relaxed);
+        seat.inspect(|seat| seat.decodes(true));
+        session
     }
 
     /// Counts a session that a device refused.
@@ -95,13 +84,6 @@ impl Decoders {
             spilled: load(&self.0.spilled),
         }
     }
-
-    fn count(&self, on: DecodedOn) -> &AtomicU64 {
-        match on {
-            DecodedOn::Device => &self.0.on_device,
-            DecodedOn::Host => &self.0.on_host,
-        }
-    }
 }
 
 impl fmt::Debug for Decoders {
@@ -114,40 +96,53 @@ impl fmt::Debug for Decoders {
 #[derive(Debug)]
 pub struct Session {
     decoders: Decoders,
-    on: DecodedOn,
+    seat: Option<Seat>,
 }
 
 impl Session {
     /// Where it is.
     pub fn on(&self) -> DecodedOn {
-        self.on
+        match self.seat {
+            Some(_) => DecodedOn::Device,
+            None => DecodedOn::Host,
+        }
+    }
+
+    fn count(&self) -> &AtomicU64 {
+        match self.on() {
+            DecodedOn::Device => &self.decoders.0.on_device,
+            DecodedOn::Host => &self.decoders.0.on_host,
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.decoders.count(self.on).fetch_sub(1, Ordering::Relaxed);
+        self.count().fetch_sub(1, Ordering::Relaxed);
+        self.seat.as_ref().inspect(|seat| seat.decodes(false));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::devices::DeviceKind;
     use super::*;
 
     #[test]
     fn sessions_are_counted_while_they_last() {
         let decoders = Decoders::default();
-        let sessions = [DecodedOn::Device, DecodedOn::Device, DecodedOn::Host].map(|on| decoders.session(on));
+        assert!(decoders.pools().is_empty(), "nothing is opened that nobody asked for");
+        let twin = decoders.devices().of_kind(DeviceKind::Twin).seat(0).unwrap();
+        let sessions = [Some(&twin), Some(&twin), None].map(|seat| decoders.session(seat));
         decoders.spill();
         let counts = |on_device, on_host| DecoderCounts {
             on_device,
             on_host,
             spilled: 1,
         };
-        assert_eq!(decoders.counts(), counts(2, 1));
+        assert_eq!((decoders.counts(), twin.state().sessions), (counts(2, 1), 2));
         drop(sessions);
-        assert_eq!(decoders.counts(), counts(0, 0));
-        assert!(decoders.pools().is_empty(), "nothing is opened that nobody asked for");
-        assert!(Arc::ptr_eq(&decoders.twin(), &decoders.pools()[0]));
+        assert_eq!((decoders.counts(), twin.state().sessions), (counts(0, 0), 0));
+        assert!(Arc::ptr_eq(twin.pool(), &decoders.pools()[0]));
     }
 }

@@ -29,9 +29,14 @@ pub struct Twin {
 impl Twin {
     /// A twin with so much memory.
     pub fn new(memory_bytes: usize) -> Arc<Twin> {
+        Twin::numbered(0, memory_bytes)
+    }
+
+    /// One of several, by its number.
+    pub fn numbered(ordinal: usize, memory_bytes: usize) -> Arc<Twin> {
         Arc::new(Twin {
             chip: Chip {
-                ordinal: 0,
+                ordinal,
                 name: "twin on the host".into(),
                 memory_bytes,
                 capability: (9, 0),

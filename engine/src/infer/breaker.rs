@@ -2,7 +2,8 @@
 //!
 //! Closed, it lets every call through and counts failures in a row. Open, it lets none through. After its rest it is half
 //! open: so many trial calls go through; one that fails opens it again, and when all have succeeded it closes. Want of
-//! memory is counted apart, because there is something to do about it first: make batches smaller.
+//! memory is counted apart, because there is something to do about it first: make batches smaller. A device that is lost
+//! opens it at once.
 //!
 //! It reads no clock: whoever calls says what time it is.
 
@@ -37,6 +38,8 @@ impl Default for BreakerPolicy {
 pub enum Failure {
     /// For want of memory.
     Memory,
+    /// Because the device has gone: trying it again at once is of no use.
+    Lost,
     /// Otherwise.
     Other,
 }
@@ -146,6 +149,7 @@ impl Breaker {
                     *memory += 1;
                     *memory >= self.policy.memory_failures.max(1)
                 }
+                Failure::Lost => true,
                 Failure::Other => {
                     *failures += 1;
                     *failures >= self.policy.failures.max(1)
@@ -213,6 +217,13 @@ mod tests {
         }
         assert!(!breaker.failed(SECOND, Failure::Memory) && !breaker.failed(SECOND, Failure::Memory));
         assert!(breaker.failed(SECOND, Failure::Memory));
+    }
+
+    #[test]
+    fn a_lost_device_is_not_tried_again_at_once() {
+        let mut breaker = Breaker::new(BreakerPolicy::default());
+        assert!(breaker.failed(SECOND, Failure::Lost));
+        assert!(!breaker.permits(30 * SECOND) && breaker.permits(31 * SECOND));
     }
 
     proptest! {

@@ -15,6 +15,7 @@ pub type Now = Box<dyn Fn() -> Duration + Send + Sync>;
 /// Providers of one model, the best first.
 pub struct Rungs {
     rungs: Vec<Rung>,
+    device: Option<usize>,
     now: Now,
 }
 
@@ -30,6 +31,8 @@ struct Inner {
     whole: usize,
     served: u64,
     failed: u64,
+    /// How the last call that failed did.
+    failure: Option<Failure>,
 }
 
 /// How one provider stands.
@@ -37,6 +40,10 @@ struct Inner {
 pub struct RungState {
     /// Which.
     pub provider: Provider,
+    /// The number of the device that it computes on, or stands in for.
+    pub device: Option<usize>,
+    /// Whether the next call would go to it.
+    pub serves: bool,
     /// Its breaker.
     pub breaker: BreakerState,
     /// How often that has opened.
@@ -47,6 +54,8 @@ pub struct RungState {
     pub failed: u64,
     /// The largest batch that it is given now.
     pub most: usize,
+    /// How the last call that failed did.
+    pub failure: Option<Failure>,
 }
 
 /// What a call to one provider came to.
@@ -75,11 +84,22 @@ impl Rungs {
                 whole: *most,
                 served: 0,
                 failed: 0,
+                failure: None,
             }),
         };
         Rungs {
             rungs: providers.iter().map(rung).collect(),
+            device: None,
             now,
+        }
+    }
+
+    /// Those of one of several devices, by its number.
+    #[must_use]
+    pub fn of_device(self, ordinal: usize) -> Self {
+        Rungs {
+            device: Some(ordinal),
+            ..self
         }
     }
 
@@ -135,15 +155,19 @@ impl Rungs {
 
     /// How each stands, the best first.
     pub fn states(&self) -> Vec<RungState> {
+        let serving = self.serving();
         let state = |rung: &Rung| {
             let inner = rung.lock();
             RungState {
                 provider: rung.provider,
+                device: self.device,
+                serves: serving == Some(rung.provider),
                 breaker: inner.breaker.state(),
                 opened: inner.breaker.opened(),
                 served: inner.served,
                 failed: inner.failed,
                 most: inner.most,
+                failure: inner.failure,
             }
         };
         self.rungs.iter().map(state).collect()
@@ -159,6 +183,7 @@ impl Rung {
     fn fail(&self, failure: Failure, cause: &str, now: Duration) -> bool {
         let mut inner = self.lock();
         inner.failed += 1;
+        inner.failure = Some(failure);
         let opened = inner.breaker.failed(now, failure);
         if opened {
             tracing::error!(provider = %self.provider, cause, "the provider keeps failing; the next one serves until it has rested");

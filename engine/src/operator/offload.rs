@@ -8,7 +8,7 @@ use crate::batch::{Input, RowType};
 use crate::errors::Result;
 use crate::metrics::ComputeState;
 use crate::operator::setup::{NodeSetup, PerCamera};
-use crate::rows::At;
+use crate::rows::{At, CameraId};
 
 /// How jobs are gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,32 @@ pub trait Offload: Sized + Send + Sync + 'static {
     /// # Errors
     /// When it cannot be had.
     fn lane(&self) -> Result<Self::Lane>;
+
+    /// Groups of lanes, as many lanes each as the policy says, that share no batch: one a device. With
+    /// [`LaneChoice::ByCamera`] there is one.
+    fn groups(&self) -> usize {
+        1
+    }
+
+    /// The group that answers a camera's frames now. Where that changes, frames that wait go over to the new one.
+    fn group(&self, camera: CameraId) -> usize {
+        let _ = camera;
+        0
+    }
+
+    /// Scratch memory of a thread of a group.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    fn lane_of(&self, group: usize) -> Result<Self::Lane> {
+        let _ = group;
+        self.lane()
+    }
+
+    /// So many jobs wait for a group's lanes now.
+    fn waits(&self, group: usize, jobs: usize) {
+        let _ = (group, jobs);
+    }
 
     /// Answers a batch. Each frame fails or succeeds by itself.
     fn process(&self, lane: &mut Self::Lane, jobs: &mut [Job<Self::Input, Self::Output>]);

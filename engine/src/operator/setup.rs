@@ -8,6 +8,7 @@ use flowrun_dsl::plan::{NodePlan, Origin, Plan, Shape, Units};
 
 use crate::audience::Audience;
 use crate::demand::Demand;
+use crate::device::Devices;
 use crate::errors::{OperatorError, Result};
 use crate::names::Names;
 use crate::rows::{CameraId, Size, ZoneId};
@@ -23,6 +24,8 @@ pub struct NodeSetup<'a> {
     pub names: &'a std::sync::Arc<Names>,
     /// Those who watch the run.
     pub audience: &'a std::sync::Arc<Audience>,
+    /// The run's devices, with the cameras that are on each.
+    pub devices: &'a Devices,
 }
 
 impl NodeSetup<'_> {

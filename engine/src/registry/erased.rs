@@ -192,11 +192,17 @@ pub trait ErasedOffload: Send + Sync {
     fn compute(&self) -> ComputeState;
     /// See [`Offload::LANE`].
     fn lane_choice(&self) -> LaneChoice;
-    /// What a thread keeps from batch to batch.
+    /// See [`Offload::groups`].
+    fn groups(&self) -> usize;
+    /// See [`Offload::group`].
+    fn group(&self, camera: CameraId) -> usize;
+    /// See [`Offload::waits`].
+    fn waits(&self, group: usize, jobs: usize);
+    /// What a thread of a group keeps from batch to batch.
     ///
     /// # Errors
     /// When it cannot be had.
-    fn lane(&self) -> Result<Box<dyn Any + Send>>;
+    fn lane(&self, group: usize) -> Result<Box<dyn Any + Send>>;
     /// Answers a batch; the lane is one of this operator's or of one that it follows.
     fn process(&self, lane: &mut (dyn Any + Send), jobs: &mut [ErasedJob]);
     /// See [`Offload::revise`].
@@ -223,8 +229,20 @@ impl<O: Offload> ErasedOffload for OffloadNode<O> {
     fn lane_choice(&self) -> LaneChoice {
         O::LANE
     }
-    fn lane(&self) -> Result<Box<dyn Any + Send>> {
-        Ok(Box::new(self.0.lane()?))
+    fn groups(&self) -> usize {
+        match O::LANE {
+            LaneChoice::Any => self.0.groups().max(1),
+            LaneChoice::ByCamera => 1,
+        }
+    }
+    fn group(&self, camera: CameraId) -> usize {
+        self.0.group(camera)
+    }
+    fn waits(&self, group: usize, jobs: usize) {
+        self.0.waits(group, jobs);
+    }
+    fn lane(&self, group: usize) -> Result<Box<dyn Any + Send>> {
+        Ok(Box::new(self.0.lane_of(group)?))
     }
     fn process(&self, lane: &mut (dyn Any + Send), jobs: &mut [ErasedJob]) {
         let lane = lane

@@ -82,6 +82,7 @@ pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: &mut Remembered) -> 
     let diff = flowrun_dsl::plan::diff(running, &plan, beside.registry);
     let context = beside.context;
     context.names.learn_fresh(&plan, running);
+    context.decoders.devices().widen(&plan);
     context.audience.site.stage();
     let mut walk = Walk {
         beside,

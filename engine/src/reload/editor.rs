@@ -445,8 +445,10 @@ impl Shared {
         for camera in stopped {
             if plan.camera_index(camera.0).is_none() {
                 context.health.close(*camera);
+                context.decoders.devices().forget(*camera);
             }
         }
+        context.decoders.devices().narrow(plan);
         let writers: Vec<_> = state.installation.nodes.iter().filter_map(writer_of).collect();
         for writer in running.nodes.iter().filter_map(writer_of) {
             if !writers.iter().any(|kept| Arc::ptr_eq(kept, writer)) {

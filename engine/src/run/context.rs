@@ -122,6 +122,7 @@ impl Context {
             node,
             names: &self.names,
             audience: &self.audience,
+            devices: self.decoders.devices(),
         }
     }
 

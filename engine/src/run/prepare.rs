@@ -11,7 +11,7 @@ use crate::dataflow::{
     Group, Inbox, Installation, KeyedParts, NodeParts, OffloadPool, QueryCameras, SavedStates, Takeover, Writer,
 };
 use crate::demand::{Demand, Watching};
-use crate::device::Decoders;
+use crate::device::{Decoders, Devices};
 use crate::errors::{OperatorError, PrepareError};
 use crate::names::Names;
 use crate::network::Network;
@@ -61,7 +61,11 @@ pub fn prepare(plan: Plan, registry: &Registry, options: &Options) -> Result<Pre
     let (plan, stop) = (Arc::new(plan), Stop::default());
     let names = Arc::new(Names::of(&plan));
     let mut errors = Vec::new();
-    let (wall, network, decoders) = (WallClock::default(), Network::default(), Decoders::default());
+    let (wall, network, decoders) = (
+        WallClock::default(),
+        Network::default(),
+        Decoders::on(Devices::of(&plan)),
+    );
     let opening = Opening {
         plan: &plan,
         registry,

@@ -9,10 +9,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::device::{
-    CudaStream, DecodedOn, Decoders, Fault, NVDEC_LIBRARY, PooledFence, ResidentPool, Session, is_loadable, working,
+    CudaStream, DecodedOn, Decoders, DeviceKind, Fault, MoveCause, NVDEC_LIBRARY, PooledFence, ResidentPool, Seat, Session,
+    is_loadable, working,
 };
 use engine::errors::{OperatorError, Result};
 use engine::frame::Picture;
+use engine::rows::CameraId;
 use ff::ffi;
 use ff::format::Pixel;
 use ff::frame::Video;
@@ -57,12 +59,12 @@ unsafe impl Sync for Nvdec {}
 impl Nvdec {
     /// # Errors
     /// When there is no device, no decoder library, or FFmpeg was built without either.
-    fn open(codec: ff::codec::Id, decoders: &Decoders) -> Result<Self> {
+    fn open(codec: ff::codec::Id, seat: &Result<Seat, Fault>) -> Result<Self> {
         if !takes_cuda(codec) {
             let cause = format!("this FFmpeg cannot decode {} on NVIDIA's devices", codec.name());
             return Err(OperatorError::new(cause));
         }
-        let pool = decoders.gpu()?;
+        let pool = seat.clone()?.pool().clone();
         if !is_loadable(Path::new(NVDEC_LIBRARY)) {
             return Err(
                 OperatorError::new(format!("{NVDEC_LIBRARY}, NVIDIA's decoder, cannot be loaded"))
@@ -116,7 +118,13 @@ fn takes_cuda(codec: ff::codec::Id) -> bool {
 }
 
 /// Why a decoder does without its device.
-type Refusal = Mutex<Option<String>>;
+struct Refused {
+    cause: String,
+    /// Whether the device refused, and not the stream is none for it.
+    is_of_device: bool,
+}
+
+type Refusal = Mutex<Option<Refused>>;
 
 /// What an open decoder needs of its device. Dropped after the decoder.
 pub(super) struct Attachment {
@@ -129,6 +137,8 @@ pub(super) struct Attachment {
 /// Where a source's pictures are decoded.
 pub struct Hardware {
     way: Way,
+    /// Whose pictures, and the device that they were last to be decoded on; none where the processor was asked for.
+    place: Option<Place>,
     /// Whose sessions are counted; none where nobody counts.
     decoders: Option<Decoders>,
     session: Option<Session>,
@@ -144,6 +154,14 @@ enum Way {
     Nvdec(Arc<Nvdec>),
 }
 
+/// A camera on a device.
+struct Place {
+    camera: CameraId,
+    codec: ff::codec::Id,
+    choice: DecoderChoice,
+    seat: Option<Seat>,
+}
+
 impl Hardware {
     /// The processor, uncounted.
     pub fn host() -> Self {
@@ -153,6 +171,7 @@ impl Hardware {
     fn counted(decoders: Option<&Decoders>) -> Self {
         Hardware {
             way: Way::Host,
+            place: None,
             decoders: decoders.cloned(),
             session: None,
             refusal: Arc::default(),
@@ -166,29 +185,70 @@ impl Hardware {
         !matches!(self.way, Way::Host)
     }
 
-    /// As a graph wants it, for a codec. What cannot be had is a notice, not an error.
-    pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders) -> Self {
+    /// As a graph wants it, for a camera's codec, on the camera's device. What cannot be had is a notice, not an error.
+    pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders, camera: CameraId) -> Self {
         let mut hardware = Hardware::counted(Some(decoders));
-        let opened = match choice {
+        match choice {
             DecoderChoice::Cpu => return hardware,
             DecoderChoice::Auto if !AUTO.contains(&codec) => return hardware,
-            DecoderChoice::Auto | DecoderChoice::Nvdec => {
-                Nvdec::open(codec, decoders).map(|nvdec| Way::Nvdec(Arc::new(nvdec)))
-            }
-            DecoderChoice::Twin => {
-                let pool = decoders.twin();
-                let stream = CudaStream::open(pool.device()).map_err(OperatorError::from);
-                stream.map(|stream| Way::Twin(pool, Arc::new(stream)))
-            }
-        };
-        match opened {
-            Ok(way) => hardware.way = way,
-            Err(error) if choice == DecoderChoice::Auto => {
-                tracing::debug!(cause = error.cause, "the processor decodes");
-            }
-            Err(error) => hardware.spill(&error.cause),
+            DecoderChoice::Auto | DecoderChoice::Nvdec | DecoderChoice::Twin => {}
         }
+        hardware.place = Some(Place {
+            camera,
+            codec,
+            choice,
+            seat: None,
+        });
+        hardware.settle_down();
         hardware
+    }
+
+    /// Opens the way over the device that the camera is on.
+    fn settle_down(&mut self) {
+        let (Some(place), Some(decoders)) = (&mut self.place, &self.decoders) else {
+            return;
+        };
+        let devices = decoders.devices().of_kind(place.kind());
+        let seat = devices.seat(devices.home(place.camera));
+        place.seat = seat.as_ref().ok().cloned();
+        let opened = match (place.choice, &seat) {
+            (DecoderChoice::Twin, Ok(seat)) => {
+                let stream = CudaStream::open(seat.device()).map_err(OperatorError::from);
+                stream.map(|stream| Way::Twin(seat.pool().clone(), Arc::new(stream)))
+            }
+            _ => Nvdec::open(place.codec, &seat).map(|nvdec| Way::Nvdec(Arc::new(nvdec))),
+        };
+        let is_asked_for = place.choice != DecoderChoice::Auto;
+        match opened {
+            Ok(way) => self.way = way,
+            Err(error) if is_asked_for => self.spill(&error.cause),
+            Err(error) => tracing::debug!(cause = error.cause, "the processor decodes"),
+        }
+    }
+
+    /// Whether the camera's device is another by now: a decoder that is opened after [`Hardware::follow`] is there. A
+    /// decoder that is open goes on where it is.
+    pub fn has_moved(&self) -> bool {
+        let seat = self.place.as_ref().and_then(|place| Some((place, place.seat.as_ref()?)));
+        seat.is_some_and(|(place, seat)| seat.set().home(place.camera) != seat.ordinal())
+    }
+
+    /// Goes to the camera's device, where that is another by now.
+    pub(super) fn follow(&mut self) {
+        if self.has_moved() {
+            self.release();
+            self.session = None;
+            self.way = Way::Host;
+            self.settle_down();
+        }
+    }
+
+    /// What a device's failure means for the cameras that are on it.
+    fn failed(&self, fault: &Fault) {
+        let seat = self.place.as_ref().and_then(|place| place.seat.as_ref());
+        if let (Fault::Lost(_), Some(seat)) = (fault, seat.filter(|seat| seat.is_well())) {
+            seat.fail(MoveCause::Lost);
+        }
     }
 
     /// Lets a decoder that is not open yet use the device; what is returned must outlive it.
@@ -227,6 +287,7 @@ impl Hardware {
                 Ok(nvdec.pool.picture(surface, &nvdec.stream))
             }
             Err(fault) => {
+                self.failed(&fault);
                 if matches!(fault, Fault::OutOfMemory(_)) && self.notice.is_none() {
                     self.notice = Some(format!("{fault}; this camera's pictures go to the host"));
                 }
@@ -248,10 +309,15 @@ impl Hardware {
     /// A picture that the processor decoded; the twin takes it to its memory.
     pub(super) fn pass(&mut self, picture: Picture) -> Result<Picture> {
         if let Way::Twin(pool, stream) = &self.way {
-            let surface = pool.send(stream, picture.layout(), picture.memory())?;
-            let picture = pool.picture(surface, stream);
-            self.settle(DecodedOn::Device);
-            return Ok(picture);
+            match pool.send(stream, picture.layout(), picture.memory()) {
+                Ok(surface) => {
+                    let picture = pool.picture(surface, stream);
+                    self.settle(DecodedOn::Device);
+                    return Ok(picture);
+                }
+                Err(fault @ Fault::Lost(_)) => self.failed(&fault),
+                Err(fault) => return Err(fault.into()),
+            }
         }
         self.settle(DecodedOn::Host);
         Ok(picture)
@@ -280,11 +346,25 @@ impl Hardware {
         if self.session.as_ref().is_some_and(|session| session.on() == on) {
             return;
         }
-        self.session = self.decoders.as_ref().map(|decoders| decoders.session(on));
+        let place = self.place.as_ref();
+        let seat = place.and_then(|place| place.seat.as_ref().filter(|_| on == DecodedOn::Device));
+        self.session = self.decoders.as_ref().map(|decoders| decoders.session(seat));
         if on == DecodedOn::Host && matches!(self.way, Way::Nvdec(_)) {
             let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
-            self.spill(refusal.as_deref().unwrap_or("FFmpeg does not say why"));
+            // Another device may have room for its session.
+            let is_moved = refusal.as_ref().is_some_and(|refusal| refusal.is_of_device) && self.is_taken_elsewhere();
+            if !is_moved {
+                let cause = refusal.map(|refusal| refusal.cause);
+                self.spill(cause.as_deref().unwrap_or("FFmpeg does not say why"));
+            }
         }
+    }
+
+    /// Its device has refused the camera's session: whether another takes it.
+    fn is_taken_elsewhere(&self) -> bool {
+        let place = self.place.as_ref();
+        let seat = place.and_then(|place| Some((place.camera, place.seat.as_ref()?)));
+        seat.is_some_and(|(camera, seat)| seat.refuse(camera))
     }
 
     fn spill(&mut self, cause: &str) {
@@ -303,6 +383,15 @@ impl Hardware {
             tracing::debug!(%fault, "a picture was not copied");
         }
         self.leave_out(frame);
+    }
+}
+
+impl Place {
+    fn kind(&self) -> DeviceKind {
+        match self.choice {
+            DecoderChoice::Twin => DeviceKind::Twin,
+            DecoderChoice::Auto | DecoderChoice::Cpu | DecoderChoice::Nvdec => DeviceKind::Cuda,
+        }
     }
 }
 
@@ -336,12 +425,17 @@ unsafe extern "C" fn choose_format(
         return AV_PIX_FMT_CUDA;
     }
     // The device was tried before, and libav has said what went wrong: that is no damage of the stream.
-    let cause = match offers_device {
-        true => format!("its pictures are {:?}", Pixel::from(software)),
-        false => take_complaint().unwrap_or_else(|| "the stream's profile has no way over it".into()),
+    let complaint = if offers_device { None } else { take_complaint() };
+    let refused = Refused {
+        is_of_device: complaint.is_some(),
+        cause: match complaint {
+            Some(complaint) => complaint,
+            None if offers_device => format!("its pictures are {:?}", Pixel::from(software)),
+            None => "the stream's profile has no way over it".into(),
+        },
     };
     if let Some(refusal) = refusal {
-        *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
     }
     let on_host = |format: &&ffi::AVPixelFormat| {
         // SAFETY: returns null or a pointer into a constant table.

@@ -64,6 +64,10 @@ impl PictureMaker {
     pub fn give_device_up(&mut self, cause: &str) {
         self.hardware.give_up(cause);
     }
+    /// Decoders that are opened from here on are on the camera's device, where that has become another.
+    pub fn follow_device(&mut self) {
+        self.hardware.follow();
+    }
     /// A frame that nobody wants.
     pub fn leave_out(&mut self, frame: Video) {
         self.hardware.leave_out(frame);

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use flowrun_engine::device::{BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin};
+use flowrun_engine::device::{BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Seat};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Picture;
 use flowrun_engine::infer::{
@@ -35,13 +35,13 @@ pub(super) struct Accelerator {
 
 /// What is asked of an accelerator.
 pub(super) struct Wanted<'a> {
+    pub seat: Seat,
     pub model: &'a Path,
     pub input: &'a Input,
     pub input_name: &'a str,
     pub symbol: Option<&'a str>,
     pub head: HeadForm,
     pub batch: Option<usize>,
-    pub ordinal: usize,
     pub lanes: usize,
     pub may_build: bool,
     pub effort: Option<usize>,
@@ -54,9 +54,9 @@ impl Accelerator {
     /// One sentence: what is missing.
     pub fn new(provider: Provider, wanted: &Wanted<'_>) -> Result<Self> {
         let device: Arc<dyn Device> = match provider {
-            Provider::Twin => Twin::new(usize::MAX / 2),
+            Provider::Twin => wanted.seat.device().clone(),
             _ => {
-                let cuda = Gpu::open(wanted.ordinal)?;
+                let cuda = Gpu::open(wanted.seat.ordinal())?;
                 cuda.load_kernels()?;
                 cuda
             }
@@ -67,7 +67,7 @@ impl Accelerator {
         };
         let most = batches.last().copied().unwrap_or(1);
         let mut placement = Placement {
-            device: wanted.ordinal,
+            device: wanted.seat.ordinal(),
             ..Placement::default()
         };
         if provider == Provider::TensorRt {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flowrun_dsl::params::{ParamValues, Params, parse_text};
+use flowrun_engine::device::Devices;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Picture};
 use flowrun_engine::infer::Provider;
@@ -48,7 +49,9 @@ impl Alone {
             names.push(name.into());
             Ok(ClassId((names.len() - 1) as u16))
         };
-        let detect = Detect::open(path, &written::<ModelParams>(model)?, params, &intern)?;
+        let model = written::<ModelParams>(model)?;
+        let devices = Devices::new(&model.device, 1);
+        let detect = Detect::open(path, &model, params, &devices, &intern)?;
         Ok(Alone {
             lane: detect.lane()?,
             detect,

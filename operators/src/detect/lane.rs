@@ -17,6 +17,8 @@ const KEPT_LETTERBOXES: usize = 8;
 
 /// The memory of one thread.
 pub struct DetectLane {
+    /// Which of the model's devices it works on.
+    pub(super) post: usize,
     /// The way over a device, where there is one.
     pub(super) pipeline: Option<Pipeline>,
     tensor: Tensor,
@@ -38,10 +40,11 @@ enum Tensor {
 }
 
 impl DetectLane {
-    /// Memory for the host's rung; `pipeline` is the device's.
-    pub(super) fn new(input: &Input, pipeline: Option<Pipeline>) -> Self {
+    /// Memory for the host's rung; `pipeline` is the device's, `post` which of them.
+    pub(super) fn new(input: &Input, pipeline: Option<Pipeline>, post: usize) -> Self {
         let length = input.batch.most() * input.picture_len();
         DetectLane {
+            post,
             pipeline,
             tensor: match input.element {
                 Element::F32 => Tensor::F32(vec![0.0; length]),

@@ -3,7 +3,8 @@
 //! [`letterbox`] makes a picture fit, [`head`] reads what the model answers, [`nms`] thins it out,
 //! `labels` names it; `input` checks the model, `lane` holds a thread's memory, `host` has the sessions on the processor.
 //! With one thread two lanes share one session: while one infers, the other letterboxes the next picture or thins out the last.
-//! On a device each lane has a pipeline of its own (`accelerated`), and the host serves where that fails.
+//! On a device each lane has a pipeline of its own (`accelerated`), and the host serves where that fails; `posts` has the
+//! devices, where there are several.
 
 mod accelerated;
 mod alone;
@@ -16,21 +17,22 @@ mod lane;
 pub mod letterbox;
 pub mod nms;
 mod params;
+mod posts;
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
-use flowrun_engine::device::{Fault, PoolState};
+use flowrun_engine::device::{Devices, Fault, PoolState, Seat};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
-use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, Rungs, absent};
+use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, absent};
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
-use flowrun_engine::rows::{ClassId, Detection};
+use flowrun_engine::rows::{CameraId, ClassId, Detection};
 
 pub use alone::{Alone, Found};
 pub use lane::DetectLane;
@@ -42,6 +44,7 @@ use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
+use posts::{Post, Posts, seats};
 
 /// Two: one prepares and reads while the other infers.
 const LANES: usize = 2;
@@ -58,10 +61,7 @@ pub struct Detect {
 /// A model that is open, with all that edits of live parameters leave as it is.
 struct Opened {
     host: Host,
-    accelerator: Option<Accelerator>,
-    /// Pipelines that no lane has taken yet; all are opened before the first frame.
-    pipelines: Mutex<Vec<Pipeline>>,
-    rungs: Rungs,
+    posts: Posts,
     refusals: Vec<String>,
     path: PathBuf,
     input: Input,
@@ -84,12 +84,17 @@ impl Offload for Detect {
         let mut model = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
         model.labels = model.labels.map(|labels| setup.path(&labels));
         let intern = |name: &str| Ok(setup.names.intern(name)?);
-        let detect = Detect::open(&setup.path(&plan.path), &model, params, &intern)?;
+        let detect = Detect::open(&setup.path(&plan.path), &model, params, setup.devices, &intern)?;
+        // Cameras that no device decodes are placed here.
+        for camera in setup.cameras() {
+            detect.group(camera);
+        }
+        let devices: Vec<String> = detect.opened.posts.accelerators().map(Accelerator::described).collect();
         tracing::info!(
             node = setup.node.name,
             model = %detect.opened.path.display(),
             provider = %detect.provider(),
-            device = detect.opened.accelerator.as_ref().map(Accelerator::described),
+            device = devices.join("; "),
             batch = detect.policy().size,
             "model ready"
         );
@@ -110,54 +115,49 @@ impl Offload for Detect {
     fn policy(&self) -> BatchPolicy {
         BatchPolicy {
             lanes: LANES,
-            size: self
-                .opened
-                .accelerator
-                .as_ref()
-                .map_or(self.opened.input.batch.most(), Accelerator::most),
+            size: self.most().unwrap_or(self.opened.input.batch.most()),
             deadline: self.deadline,
         }
     }
 
     fn sizes(&self) -> Vec<usize> {
-        match &self.opened.accelerator {
+        // The same sizes are open on all devices.
+        match self.opened.posts.accelerators().next() {
             Some(accelerator) => accelerator.batches().to_vec(),
             None => vec![self.policy().size],
         }
     }
 
     fn compute(&self) -> ComputeState {
-        let providers = self.providers();
-        let serving = self.provider();
         ComputeState {
-            serving: providers.iter().position(|rung| rung.provider == serving),
-            providers,
-            pools: match &self.opened.accelerator {
-                Some(accelerator) => vec![
-                    ("device", accelerator.pools().device.state()),
-                    ("pinned", accelerator.pools().pinned.state()),
-                ],
-                None => Vec::new(),
-            },
+            providers: self.providers(),
+            pools: self.opened.posts.pools(),
         }
     }
 
     fn lane(&self) -> Result<DetectLane> {
-        let mut pipeline = self
-            .opened
-            .pipelines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        if let (None, Some(accelerator)) = (&pipeline, &self.opened.accelerator) {
-            // A lane that panicked is replaced.
-            pipeline = Some(accelerator.pipeline(&self.opened.path)?);
-        }
-        Ok(DetectLane::new(&self.opened.input, pipeline))
+        self.lane_of(0)
+    }
+
+    fn groups(&self) -> usize {
+        self.opened.posts.count()
+    }
+
+    fn group(&self, camera: CameraId) -> usize {
+        self.opened.posts.of(camera)
+    }
+
+    fn lane_of(&self, group: usize) -> Result<DetectLane> {
+        let pipeline = self.opened.posts.get(group).pipeline(&self.opened.path)?;
+        Ok(DetectLane::new(&self.opened.input, pipeline, group))
+    }
+
+    fn waits(&self, group: usize, jobs: usize) {
+        self.opened.posts.waits(group, jobs);
     }
 
     fn process(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
-        let served = self.opened.rungs.serve(|provider, most| match provider.is_on_device() {
+        let served = self.opened.posts.get(lane.post).serve(|provider, most| match provider.is_on_device() {
             true => self.answer_on_device(lane, jobs, most),
             false => {
                 jobs.chunks_mut(self.opened.input.batch.most())
@@ -180,6 +180,7 @@ impl Detect {
         path: &Path,
         model_params: &ModelParams,
         params: PerCamera<DetectParams>,
+        devices: &Devices,
         intern: &dyn Fn(&str) -> Result<ClassId>,
     ) -> Result<Self> {
         let base = params.base();
@@ -211,29 +212,39 @@ impl Detect {
         let classes = classes.collect::<Result<Vec<_>, _>>()?;
         let settings = params.try_map(|params| settings_of(params, &names))?;
         let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
-        let wanted = Wanted {
+        let wanted = |seat| Wanted {
+            seat,
             model: path,
             input: &input,
             input_name: &model.input().name,
             symbol: model.batch_symbol(),
             head: head.form(most_kept),
             batch: base.batch,
-            ordinal: model_params.device,
             lanes: LANES,
             may_build: model_params.provider == ProviderChoice::Tensorrt,
             effort: model_params.effort,
         };
-        let (found, refusals) = best_accelerator(ladder, &wanted);
-        let mut providers = vec![(model.provider(), input.batch.most())];
-        providers.splice(
-            0..0,
-            found
-                .iter()
-                .map(|(accelerator, _)| (accelerator.provider(), accelerator.most())),
-        );
-        let (accelerator, pipelines) = found.unzip();
+        let host = (model.provider(), input.batch.most());
+        let (mut posts, mut refusals, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
+        let seats = seats(ladder, devices, &model_params.device);
+        if seats.is_empty() {
+            refusals = without_device(ladder);
+        }
+        for seat in seats {
+            let (found, refused) = best_accelerator(ladder, &wanted(seat.clone()));
+            refusals.extend(refused);
+            match found {
+                Some(found) => posts.push(Post::on_device(seat, found, host, model_params.breaker())),
+                None => unfit.push(seat),
+            }
+        }
+        if !posts.is_empty() {
+            // Others take the model: no camera is to live where it is not.
+            unfit.iter().for_each(Seat::bar);
+        }
+        let posts = Posts::new(posts, || Post::on_host(host, model_params.breaker()));
         // Where a device computes, the processor only stands in for it.
-        let beside = if accelerator.is_none() { &shares[1..] } else { &[] };
+        let beside = if posts.is_host() { &shares[1..] } else { &[] };
         let others = beside.iter().map(|threads| {
             let mut other = session(*threads)?;
             warm_up(&mut other, &input, count).map_err(about)?;
@@ -241,9 +252,7 @@ impl Detect {
         });
         let opened = Opened {
             host: Host::new(model, others)?,
-            accelerator,
-            pipelines: Mutex::new(pipelines.unwrap_or_default()),
-            rungs: Rungs::new(&providers, model_params.breaker()),
+            posts,
             refusals,
             path: path.to_owned(),
             input,
@@ -258,6 +267,16 @@ impl Detect {
             deadline: base.deadline,
         })
     }
+}
+
+/// Why no provider of a ladder has a device.
+fn without_device(ladder: &[Provider]) -> Vec<String> {
+    let providers = ladder.iter().copied().filter(|provider| provider.is_on_device());
+    let refusals = providers.map(|provider| match absent(provider) {
+        Some(refusal) => refusal.to_string(),
+        None => format!("{provider}: none of its devices can be opened"),
+    });
+    refusals.collect()
 }
 
 /// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
@@ -284,24 +303,26 @@ fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> (Option<(Accele
 }
 
 impl Detect {
-    /// What computes the model now.
+    /// What computes the model now; of several devices, on the first.
     pub fn provider(&self) -> Provider {
-        self.opened.rungs.serving().unwrap_or(Provider::Cpu)
+        self.opened.posts.get(0).serving()
     }
-    /// How each provider stands, the best first.
+    /// How each provider stands: of each device the best first.
     pub fn providers(&self) -> Vec<RungState> {
-        self.opened.rungs.states()
+        self.opened.posts.iter().flat_map(Post::providers).collect()
+    }
+    /// The most pictures in a batch, where a device computes.
+    fn most(&self) -> Option<usize> {
+        self.opened.posts.accelerators().map(Accelerator::most).max()
     }
     /// Why better providers are not used.
     pub fn refusals(&self) -> &[String] {
         &self.opened.refusals
     }
-    /// How the pool of pictures on the device stands, where there is one.
+    /// How the pool of pictures on the first device stands, where there is one.
     pub fn device_pool(&self) -> Option<PoolState> {
-        self.opened
-            .accelerator
-            .as_ref()
-            .map(|accelerator| accelerator.pools().device.state())
+        let accelerator = self.opened.posts.accelerators().next()?;
+        Some(accelerator.pools().device.state())
     }
 
     /// Answers jobs in batches of at most `most`, on the device.
@@ -406,6 +427,7 @@ impl Detect {
 fn failed(fault: &Fault, cause: String) -> Outcome<()> {
     let failure = match fault {
         Fault::OutOfMemory(_) => Failure::Memory,
+        Fault::Lost(_) => Failure::Lost,
         _ => Failure::Other,
     };
     Outcome::Failed(failure, cause)

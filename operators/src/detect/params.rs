@@ -65,9 +65,11 @@ pub struct ModelParams {
     /// What computes the model.
     #[param(default = "auto")]
     pub provider: ProviderChoice,
-    /// Which of several GPUs, in the driver's order.
-    #[param(default = "0", min = 0, max = 63)]
-    pub device: usize,
+    /// The GPUs that compute it, by their numbers in the driver's order, as in `device=1` or `device="0,1"`. Unless given, all
+    /// that the driver shows, at most as many as there are cameras; each camera stays on one. Twins are as many as are
+    /// given, else one.
+    #[param(default = "", min = 0, max = 63)]
+    pub device: Vec<usize>,
     /// How hard TensorRT looks for fast kernels while it builds an engine, from 0, which takes a minute, to 5; its own
     /// choice unless given.
     #[param(min = 0, max = 5)]

@@ -106,6 +106,7 @@ fn detect_of(model: &Path, written: &[(&str, &str)], params: PerCamera<DetectPar
         node: &node,
         names: &names,
         audience: &Arc::new(Audience::default()),
+        devices: &flowrun_engine::device::Devices::of(&plan),
     };
     Detect::new(params, &setup).map(|detect| (detect, names))
 }

@@ -83,6 +83,8 @@ enum Phase {
     Reading,
     /// All packets are in the decoder.
     Draining,
+    /// All packets before one that needs none of them are in the decoder; the next is opened on another device.
+    Moving,
     Ended,
 }
 
@@ -142,7 +144,12 @@ impl Source for FileSource {
         };
         let clock = demuxer.clock();
         let parameters = demuxer.parameters();
-        let maker = PictureMaker::new(Hardware::new(params.decoder, parameters.id(), &setup.decoders));
+        let maker = PictureMaker::new(Hardware::new(
+            params.decoder,
+            parameters.id(),
+            &setup.decoders,
+            setup.camera,
+        ));
         let encoded = demuxer
             .config()
             .map(|(config, length_bytes)| Encoded::new(config, length_bytes, clock));
@@ -195,6 +202,7 @@ impl Source for FileSource {
             let next = match self.decoder.take() {
                 Decoded::Picture(frame) => self.picture(frame),
                 Decoded::Hungry => self.feed(),
+                Decoded::Drained if self.phase == Phase::Moving => self.move_over()?,
                 Decoded::Drained => self.end_of_pass()?,
                 Decoded::Failed(error) => self.failed(|| format!("a picture could not be decoded: {error}")),
             };
@@ -287,6 +295,9 @@ impl FileSource {
             }
         };
         self.changed |= brings_configuration(&packet);
+        if packet.is_key() && !self.changed && self.seam.is_none() && self.maker.hardware().has_moved() {
+            return self.leave(packet);
+        }
         let fed = self.decoder.feed(Some(&packet));
         if let (Some(encoded), Fed::Taken | Fed::Damaged(_)) = (&mut self.encoded, &fed) {
             match &mut self.seam {
@@ -310,6 +321,25 @@ impl FileSource {
             }
             Fed::Damaged(error) => self.failed(|| format!("a packet could not be decoded: {error}")),
         }
+    }
+
+    /// Lets the decoder give up what it holds, before another is opened for this packet on the camera's new device.
+    fn leave(&mut self, packet: ff::Packet) -> Option<Next> {
+        self.pending = Some(packet);
+        self.phase = Phase::Moving;
+        if matches!(self.decoder.feed(None), Fed::Taken) {
+            return None;
+        }
+        // What is lost with a device is not to be had.
+        self.move_over().unwrap_or_else(|error| Some(Next::Fault(error.cause)))
+    }
+
+    /// The decoder has given up all it held: the camera's new device goes on.
+    fn move_over(&mut self) -> Result<Option<Next>> {
+        self.maker.follow_device();
+        self.decoder = self.open_decoder()?;
+        self.phase = Phase::Reading;
+        Ok(None)
     }
 
     fn drain(&mut self) {

@@ -110,6 +110,7 @@ impl Encoding {
             node: &plan.nodes[0],
             names: &Arc::new(Names::of(&plan)),
             audience: &audience,
+            devices: &flowrun_engine::device::Devices::default(),
         };
         let encode = Encode::new(PerCamera::new(params, std::collections::BTreeMap::new()), &setup)?;
         Ok(Encoding {

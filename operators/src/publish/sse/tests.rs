@@ -48,6 +48,7 @@ fn place(path: &str, group: &str, origin: Origin) -> Place {
         node: &node,
         names: &names,
         audience: &audience,
+        devices: &flowrun_engine::device::Devices::default(),
     };
     let given = [("path", Value::Text(path.into())), ("group", Value::Text(group.into()))];
     Place {

@@ -11,6 +11,7 @@ use engine::frame::Frame;
 use engine::network::Network;
 use engine::operator::{Item, Next, Overload, Pace, Source, SourceOutput, SourceSetup, SourceTraits, Stop, Times};
 use engine::packet::{Codec, CodecConfig};
+use engine::rows::CameraId;
 use ffmpeg_next as ff;
 use flowrun_dsl::port::RowKind;
 use flowrun_engine as engine;
@@ -54,6 +55,7 @@ pub struct RtspSource {
     next: Option<Change>,
     maker: PictureMaker,
     decoders: Decoders,
+    camera: CameraId,
     /// The codec that `maker` is for.
     codec: Option<Codec>,
     grid: Option<Grid>,
@@ -98,6 +100,7 @@ impl Source for RtspSource {
             next: None,
             maker: PictureMaker::default(),
             decoders: setup.decoders.clone(),
+            camera: setup.camera,
             codec: None,
             grid: params.fps.map(|fps| Grid::new(fps, USUAL_NANOSECONDS)),
             damage: Damage::default(),
@@ -183,13 +186,18 @@ impl RtspSource {
                 None
             }
             Event::Unit(taken) => match &self.decoder {
-                Some((config, _)) if *config == taken.unit.config => self.feed(taken),
+                Some((config, _)) if *config == taken.unit.config && !self.is_to_move(&taken) => self.feed(taken),
                 _ => {
                     self.empty(Change::Config(taken));
                     None
                 }
             },
         }
+    }
+
+    /// Whether the camera is on another device by now, and this unit may be the first there.
+    fn is_to_move(&self, taken: &Taken) -> bool {
+        taken.unit.keyframe && self.maker.hardware().has_moved()
     }
 
     /// Lets the decoder give up what it holds.
@@ -230,10 +238,11 @@ impl RtspSource {
         };
         let opened = parameters_of(&config).and_then(|parameters| {
             if self.codec != Some(config.codec) {
-                let hardware = Hardware::new(self.params.decoder, parameters.id(), &self.decoders);
+                let hardware = Hardware::new(self.params.decoder, parameters.id(), &self.decoders, self.camera);
                 self.maker = PictureMaker::new(hardware);
                 self.codec = Some(config.codec);
             }
+            self.maker.follow_device();
             Decoder::open(parameters, NANOSECONDS, options, self.maker.hardware())
         });
         match opened {

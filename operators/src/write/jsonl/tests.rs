@@ -67,6 +67,7 @@ fn sink(plan: &Plan, names: &Arc<Names>, path: &str, origin: Origin) -> Jsonl {
         node: &node,
         names,
         audience: &Arc::new(Audience::default()),
+        devices: &flowrun_engine::device::Devices::default(),
     };
     Jsonl::new(params(&[("path", Value::Text(path.into()))]), &setup).unwrap()
 }

@@ -35,6 +35,7 @@ fn sink(folder: &Path, path: &str, segment: Option<Duration>, cameras: &[usize])
         node: &plan.nodes[0],
         names: &Arc::new(Names::of(&plan)),
         audience: &audience,
+        devices: &flowrun_engine::device::Devices::default(),
     };
     let path = PathBuf::from(path);
     Mp4::new(Mp4Params { path, segment }, &setup)
