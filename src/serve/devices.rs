@@ -13,6 +13,7 @@ use crate::serve::status::rounded;
 #[derive(Debug, Serialize)]
 pub struct Provider {
     name: String,
+    device: Option<usize>,
     serves: bool,
     breaker: &'static str,
     opened: u64,
@@ -25,6 +26,7 @@ pub struct Provider {
 #[derive(Debug, Serialize)]
 pub struct Pool {
     name: &'static str,
+    device: usize,
     reserved_bytes: usize,
     lent_bytes: usize,
     most_lent_bytes: usize,
@@ -46,11 +48,12 @@ pub struct Decoders {
 impl Provider {
     /// The providers that a node's model has.
     pub fn all(state: &ComputeState) -> Vec<Self> {
-        let providers = state.providers.iter().enumerate();
+        let providers = state.providers.iter();
         providers
-            .map(|(place, rung)| Provider {
+            .map(|rung| Provider {
                 name: rung.provider.to_string(),
-                serves: state.serving == Some(place),
+                device: rung.device,
+                serves: rung.serves,
                 breaker: rung.breaker.word(),
                 opened: rung.opened,
                 served: rung.served,
@@ -63,9 +66,10 @@ impl Provider {
 
 impl Pool {
     /// A pool as it stands.
-    pub fn of(name: &'static str, state: &PoolState) -> Self {
+    pub fn of((name, device, state): &(&'static str, usize, PoolState)) -> Self {
         Pool {
             name,
+            device: *device,
             reserved_bytes: state.reserved_bytes,
             lent_bytes: state.lent_bytes,
             most_lent_bytes: state.most_lent_bytes,
@@ -77,12 +81,13 @@ impl Pool {
 }
 
 /// The pools that decoded pictures go through.
-fn decoded_pools(context: &Context) -> Vec<(&'static str, PoolState)> {
-    let pools = context.decoders.pools();
-    let both = pools
-        .iter()
-        .flat_map(|pool| [("decoded", pool.state()), ("fetched", pool.staging())]);
-    both.collect()
+fn decoded_pools(context: &Context) -> Vec<(&'static str, usize, PoolState)> {
+    let open = context.decoders.devices().open();
+    let both = open.iter().flat_map(|seat| {
+        let (device, pool) = (seat.ordinal(), seat.pool());
+        [("decoded", device, pool.state()), ("fetched", device, pool.staging())]
+    });
+    both.filter(|(_, _, state)| *state != PoolState::default()).collect()
 }
 
 fn fetched(context: &Context) -> u64 {
@@ -98,10 +103,7 @@ impl Decoders {
             on_host: counts.on_host,
             spilled: counts.spilled,
             fetched: fetched(context),
-            pools: decoded_pools(context)
-                .iter()
-                .map(|(name, state)| Pool::of(name, state))
-                .collect(),
+            pools: decoded_pools(context).iter().map(Pool::of).collect(),
         }
     }
 }
@@ -127,72 +129,88 @@ pub fn expose(out: &mut Exposition, context: &Context) {
     let decoded = decoded_pools(context);
     let own = all
         .iter()
-        .flat_map(|(node, state)| state.pools.iter().map(move |(name, state)| (*node, *name, *state)));
-    let pools: Vec<_> = own
-        .chain(decoded.into_iter().map(|(name, state)| ("", name, state)))
-        .collect();
+        .flat_map(|(node, state)| state.pools.iter().map(move |pool| (*node, *pool)));
+    let pools: Vec<_> = own.chain(decoded.into_iter().map(|pool| ("", pool))).collect();
     self::pools(out, &pools);
 }
 
 fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
     let each = || {
         all.iter().flat_map(|(node, state)| {
-            let providers = state.providers.iter().enumerate();
-            providers.map(move |(place, rung)| (*node, rung.provider.to_string(), rung, state.serving == Some(place)))
+            let providers = state.providers.iter();
+            providers.map(move |rung| {
+                let device = rung.device.map(|device| device.to_string()).unwrap_or_default();
+                (*node, rung.provider.to_string(), device, rung)
+            })
         })
     };
     let name = "flowrun_model_serving";
     out.family(name, "gauge", "Whether the provider computes the node's model now.");
-    for (node, provider, _, serves) in each() {
-        out.sample(name, &[("node", node), ("provider", &provider)], u8::from(serves));
+    for (node, provider, device, rung) in each() {
+        let labels = [("node", node), ("provider", &*provider), ("device", &*device)];
+        out.sample(name, &labels, u8::from(rung.serves));
     }
     let name = "flowrun_model_breaker";
     out.family(name, "gauge", "How the provider's breaker stands: 1 at its state.");
-    for (node, provider, rung, _) in each() {
+    for (node, provider, device, rung) in each() {
         for state in [BreakerState::Closed, BreakerState::HalfOpen, BreakerState::Open] {
-            let labels = [("node", node), ("provider", &provider), ("state", state.word())];
+            let labels = [
+                ("node", node),
+                ("provider", &*provider),
+                ("device", &*device),
+                ("state", state.word()),
+            ];
             out.sample(name, &labels, u8::from(rung.breaker == state));
         }
     }
     let name = "flowrun_model_breaker_opened_total";
     out.family(name, "counter", "How often the provider's breaker has opened.");
-    for (node, provider, rung, _) in each() {
-        out.sample(name, &[("node", node), ("provider", &provider)], rung.opened);
+    for (node, provider, device, rung) in each() {
+        let labels = [("node", node), ("provider", &*provider), ("device", &*device)];
+        out.sample(name, &labels, rung.opened);
     }
     let name = "flowrun_model_batches_total";
     out.family(name, "counter", "Batches that the provider was given, by outcome.");
-    for (node, provider, rung, _) in each() {
+    for (node, provider, device, rung) in each() {
         for (outcome, count) in [("served", rung.served), ("failed", rung.failed)] {
-            out.sample(
-                name,
-                &[("node", node), ("provider", &provider), ("outcome", outcome)],
-                count,
-            );
+            let labels = [
+                ("node", node),
+                ("provider", &*provider),
+                ("device", &*device),
+                ("outcome", outcome),
+            ];
+            out.sample(name, &labels, count);
         }
     }
     let name = "flowrun_model_batch_limit";
     out.family(name, "gauge", "The largest batch that the provider is given now.");
-    for (node, provider, rung, _) in each() {
-        out.sample(name, &[("node", node), ("provider", &provider)], rung.most);
+    for (node, provider, device, rung) in each() {
+        let labels = [("node", node), ("provider", &*provider), ("device", &*device)];
+        out.sample(name, &labels, rung.most);
     }
 }
 
 /// `node` is empty for those of decoders.
-fn pools(out: &mut Exposition, all: &[(&str, &str, PoolState)]) {
+fn pools(out: &mut Exposition, all: &[(&str, (&'static str, usize, PoolState))]) {
     let name = "flowrun_pool_bytes";
     out.family(
         name,
         "gauge",
         "Bytes of pooled memory: reserved, lent now, and the most that ever was lent.",
     );
-    for (node, pool, state) in all {
+    for (node, (pool, device, state)) in all {
+        let device = device.to_string();
         let bytes = [
             ("reserved", state.reserved_bytes),
             ("lent", state.lent_bytes),
             ("most-lent", state.most_lent_bytes),
         ];
         for (what, bytes) in bytes {
-            out.sample(name, &[("node", node), ("pool", pool), ("what", what)], bytes);
+            out.sample(
+                name,
+                &[("node", node), ("pool", pool), ("device", &device), ("what", what)],
+                bytes,
+            );
         }
     }
     let name = "flowrun_pool_fragmentation_ratio";
@@ -201,12 +219,22 @@ fn pools(out: &mut Exposition, all: &[(&str, &str, PoolState)]) {
         "gauge",
         "Which share of the bytes that are lent nobody asked for.",
     );
-    for (node, pool, state) in all {
-        out.sample(name, &[("node", node), ("pool", pool)], state.fragmentation);
+    for (node, (pool, device, state)) in all {
+        let device = device.to_string();
+        out.sample(
+            name,
+            &[("node", node), ("pool", pool), ("device", &device)],
+            state.fragmentation,
+        );
     }
     let name = "flowrun_pool_refused_total";
     out.family(name, "counter", "How often a pool had nothing to lend.");
-    for (node, pool, state) in all {
-        out.sample(name, &[("node", node), ("pool", pool)], state.refused);
+    for (node, (pool, device, state)) in all {
+        let device = device.to_string();
+        out.sample(
+            name,
+            &[("node", node), ("pool", pool), ("device", &device)],
+            state.refused,
+        );
     }
 }

@@ -7,10 +7,10 @@ use flowrun_engine::health::Condition;
 use flowrun_engine::metrics::Counts;
 use flowrun_engine::run::context::Context;
 
-use crate::serve::devices;
 use crate::serve::process::Process;
 use crate::serve::settings::GraphText;
 use crate::serve::status::health;
+use crate::serve::{devices, placement};
 
 /// The upper ends of the latency histogram, in microseconds.
 const LATENCY_US: [u64; 13] = [
@@ -86,6 +86,7 @@ pub fn text(context: Option<&Context>, graph: &GraphText, own: &Own) -> String {
         cameras(&mut out, context);
         nodes(&mut out, context);
         devices::expose(&mut out, context);
+        placement::expose(&mut out, context);
     }
     let help = "Connections to this server now.";
     out.single("flowrun_server_connections", "gauge", help, own.connections);

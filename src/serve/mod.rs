@@ -16,6 +16,7 @@ mod listen;
 mod metrics;
 mod openapi;
 mod page;
+mod placement;
 mod process;
 mod rates;
 pub mod settings;

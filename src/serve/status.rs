@@ -10,6 +10,7 @@ use flowrun_engine::site::Mount;
 use serde::Serialize;
 
 use crate::serve::devices::{Decoders, Pool, Provider};
+use crate::serve::placement::Device;
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
 use crate::serve::settings::GraphText;
@@ -44,6 +45,7 @@ pub struct Status {
     cameras: Vec<Camera>,
     nodes: Vec<Node>,
     decoders: Option<Decoders>,
+    devices: Vec<Device>,
     errors: Vec<Error>,
     site: Vec<Mount>,
     process: Process,
@@ -200,11 +202,7 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 p50_ms: millis(rate.p50_us),
                 p99_ms: millis(rate.p99_us),
                 providers: Provider::all(&compute),
-                pools: compute
-                    .pools
-                    .iter()
-                    .map(|(name, state)| Pool::of(name, state))
-                    .collect(),
+                pools: compute.pools.iter().map(Pool::of).collect(),
             }
         })
         .collect()
@@ -243,6 +241,7 @@ impl Status {
             cameras: context.map_or_else(Vec::new, |context| cameras(context, now)),
             nodes: context.map_or_else(Vec::new, |context| nodes(context, now)),
             decoders: context.map(Decoders::of),
+            devices: context.map_or_else(Vec::new, Device::all),
             errors: context.map_or_else(Vec::new, errors),
             site: context.map_or_else(Vec::new, |context| context.audience.site.list()),
             process: Process::now(),

@@ -4,6 +4,7 @@ mod answers;
 mod completeness;
 mod counts;
 mod determinism;
+mod devices;
 mod live;
 mod pictures;
 mod scene;

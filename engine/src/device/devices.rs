@@ -123,10 +123,13 @@ impl Devices {
 
 /// The numbers that the models of a plan name.
 fn asked(plan: &Plan) -> Vec<usize> {
-    let lists = plan.models.values().filter_map(|model| match model.params.get("device") {
-        Some(Value::List(numbers)) => Some(numbers),
-        _ => None,
-    });
+    let lists = plan
+        .models
+        .values()
+        .filter_map(|model| match model.params.get("device") {
+            Some(Value::List(numbers)) => Some(numbers),
+            _ => None,
+        });
     let numbers = lists.flatten().filter_map(|value| match value {
         Value::Int(number) => usize::try_from(*number).ok(),
         _ => None,
@@ -230,7 +233,10 @@ impl DeviceSet {
     }
 
     fn widen(&self, asked: &[usize], most: usize) {
-        let (before, mut used) = (self.ordinals(), self.used.write().unwrap_or_else(PoisonError::into_inner));
+        let (before, mut used) = (
+            self.ordinals(),
+            self.used.write().unwrap_or_else(PoisonError::into_inner),
+        );
         *used = match Used::of(asked, most) {
             Used::These(ordinals) => Used::These(before.into_iter().chain(ordinals).collect()),
             Used::All(most) => Used::All(most.max(before.iter().max().map_or(1, |last| last + 1))),
@@ -340,7 +346,13 @@ impl DeviceSet {
         for from in from {
             let gone = moves.iter().filter(|moved| moved.from == from);
             let to: BTreeSet<usize> = gone.clone().map(|moved| moved.to).collect();
-            tracing::warn!(from, ?to, cameras = gone.count(), cause = cause.word(), "cameras move to another device");
+            tracing::warn!(
+                from,
+                ?to,
+                cameras = gone.count(),
+                cause = cause.word(),
+                "cameras move to another device"
+            );
         }
     }
 }
@@ -426,7 +438,9 @@ impl Seat {
             sessions: member.sessions.load(Ordering::Relaxed),
             is_well: placement.is_well(self.place),
             memory: self.device.memory().ok(),
-            moves: MoveCause::ALL.map(|cause| (cause, placement.moves(self.place, cause))).into(),
+            moves: MoveCause::ALL
+                .map(|cause| (cause, placement.moves(self.place, cause)))
+                .into(),
         }
     }
 
@@ -483,11 +497,19 @@ mod tests {
         seats[1].fail(MoveCause::Full);
         assert_eq!(homes(twins, 0..6), [0; 6]);
         seats[1].recover();
-        assert_eq!(twins.serving(CameraId(0)), 0, "what was under way there says nothing: it rests first");
+        assert_eq!(
+            twins.serving(CameraId(0)),
+            0,
+            "what was under way there says nothing: it rests first"
+        );
         clock.store(30, Ordering::Relaxed);
         assert_eq!(twins.serving(CameraId(0)), 1);
         seats[1].recover();
-        assert_eq!(homes(twins, 0..6), [1, 1, 1, 1, 0, 0], "those that were there come back");
+        assert_eq!(
+            homes(twins, 0..6),
+            [1, 1, 1, 1, 0, 0],
+            "those that were there come back"
+        );
         let state = seats[1].state();
         assert!(state.is_well && state.moves.contains(&(MoveCause::Full, 4)));
         assert!(state.moves.contains(&(MoveCause::Returned, 4)));

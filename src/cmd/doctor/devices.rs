@@ -19,10 +19,11 @@ pub fn examine(findings: &mut Vec<Finding>, onnx_runtime: Option<&Loaded>) -> Cu
             let devices: Vec<String> = driver
                 .devices
                 .iter()
-                .map(|device| {
+                .enumerate()
+                .map(|(number, device)| {
                     let memory = gibibytes(device.memory_bytes as u64);
                     format!(
-                        "{} ({memory:.0} GiB, compute capability {})",
+                        "device {number}: {} ({memory:.0} GiB, compute capability {})",
                         device.name, device.compute_capability
                     )
                 })
