@@ -160,6 +160,7 @@ struct Place {
     codec: ff::codec::Id,
     choice: DecoderChoice,
     seat: Option<Seat>,
+    is_lost: bool,
 }
 
 impl Hardware {
@@ -198,6 +199,7 @@ impl Hardware {
             codec,
             choice,
             seat: None,
+            is_lost: false,
         });
         hardware.settle_down();
         hardware
@@ -210,7 +212,7 @@ impl Hardware {
         };
         let devices = decoders.devices().of_kind(place.kind());
         let seat = devices.seat(devices.home(place.camera));
-        place.seat = seat.as_ref().ok().cloned();
+        (place.seat, place.is_lost) = (seat.as_ref().ok().cloned(), false);
         let opened = match (place.choice, &seat) {
             (DecoderChoice::Twin, Ok(seat)) => {
                 let stream = CudaStream::open(seat.device()).map_err(OperatorError::from);
@@ -236,6 +238,11 @@ impl Hardware {
         seat.is_some_and(|(place, seat)| seat.set().home(place.camera) != seat.ordinal())
     }
 
+    /// Whether the device that it was on has gone, with what it holds.
+    pub fn is_lost(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| place.is_lost)
+    }
+
     /// Goes to the camera's device, where that is another by now.
     pub(super) fn follow(&mut self) {
         if self.has_moved() {
@@ -247,9 +254,12 @@ impl Hardware {
     }
 
     /// What a device's failure means for the cameras that are on it.
-    fn failed(&self, fault: &Fault) {
-        let seat = self.place.as_ref().and_then(|place| place.seat.as_ref());
-        if let (Fault::Lost(_), Some(seat)) = (fault, seat.filter(|seat| seat.is_well())) {
+    fn failed(&mut self, fault: &Fault) {
+        let (Fault::Lost(_), Some(place)) = (fault, &mut self.place) else {
+            return;
+        };
+        place.is_lost = true;
+        if let Some(seat) = place.seat.as_ref().filter(|seat| seat.is_well()) {
             seat.fail(MoveCause::Lost);
         }
     }

@@ -16,6 +16,7 @@ use flowrun_engine as engine;
 use super::damage::Damage;
 use super::demux::{Demuxer, Read};
 use super::encoded::Encoded;
+use super::nal::has_idr;
 use super::timeline::{Grid, Timeline};
 use crate::decode::{
     Decoded, Decoder, DecoderChoice, DecoderOptions, Fed, Hardware, PictureMaker, take_complaint, with_complaint,
@@ -26,6 +27,8 @@ use seam::Seam;
 const FAILURES_AT_MOST: u32 = 10_000;
 /// How many in a row before a device is given up.
 const DEVICE_FAILURES_AT_MOST: u32 = 30;
+/// How many key pictures a camera that is to go to another device waits for one that no later picture looks behind.
+const KEYS_AT_MOST: u32 = 8;
 
 /// What happens after the last picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
@@ -120,6 +123,8 @@ pub struct FileSource {
     frame: u64,
     pass: Pass,
     failures_in_a_row: u32,
+    /// Key pictures that were no place to go to another device.
+    keys_waited: u32,
     /// The size of the last picture, and whether the stream has come to need another decoder since the file's start.
     size: (u32, u32),
     changed: bool,
@@ -168,6 +173,7 @@ impl Source for FileSource {
             frame: 0,
             pass: Pass::default(),
             failures_in_a_row: 0,
+            keys_waited: 0,
             size: (0, 0),
             changed: false,
             demuxer,
@@ -295,7 +301,7 @@ impl FileSource {
             }
         };
         self.changed |= brings_configuration(&packet);
-        if packet.is_key() && !self.changed && self.seam.is_none() && self.maker.hardware().has_moved() {
+        if self.is_to_move(&packet) {
             return self.leave(packet);
         }
         let fed = self.decoder.feed(Some(&packet));
@@ -323,6 +329,19 @@ impl FileSource {
         }
     }
 
+    /// Whether the camera is on another device by now, and this packet may be the first there. A device that works is left
+    /// where no later picture refers to an earlier one; where there is no such place, pictures are lost at some key picture.
+    fn is_to_move(&mut self, packet: &ff::Packet) -> bool {
+        let hardware = self.maker.hardware();
+        if !packet.is_key() || self.changed || self.seam.is_some() || !hardware.has_moved() {
+            return false;
+        }
+        let length_bytes = self.encoded.as_ref().and_then(Encoded::h264_length_bytes);
+        let is_clean = length_bytes.is_none_or(|length| has_idr(packet.data().unwrap_or_default(), length));
+        self.keys_waited += 1;
+        is_clean || hardware.is_lost() || self.keys_waited > KEYS_AT_MOST
+    }
+
     /// Lets the decoder give up what it holds, before another is opened for this packet on the camera's new device.
     fn leave(&mut self, packet: ff::Packet) -> Option<Next> {
         self.pending = Some(packet);
@@ -338,6 +357,7 @@ impl FileSource {
     fn move_over(&mut self) -> Result<Option<Next>> {
         self.maker.follow_device();
         self.decoder = self.open_decoder()?;
+        self.keys_waited = 0;
         self.phase = Phase::Reading;
         Ok(None)
     }
@@ -387,7 +407,8 @@ impl FileSource {
             && !self.options.keyframes_only
             && self.pass.given > 0
             && self.pass.decoded >= Seam::PICTURES_AT_LEAST
-            && self.maker.hardware().is_device();
+            && self.maker.hardware().is_device()
+            && !self.maker.hardware().has_moved();
         let length_bytes = self.encoded.as_ref()?.h264_length_bytes()?;
         // A file that cannot be read again is told when this pass has come out.
         if !may || self.demuxer.rewind().is_err() {
@@ -430,10 +451,10 @@ impl FileSource {
         }
         self.demuxer.rewind()?;
         // A device takes longer to open a decoder than to decode many pictures: it goes on with the one it has.
-        if self.decoder.is_on_device() && !self.changed {
+        if self.decoder.is_on_device() && !self.changed && !self.maker.hardware().has_moved() {
             self.decoder.reset();
         } else {
-            self.decoder = self.open_decoder()?;
+            self.move_over()?;
             self.changed = false;
         }
         self.timeline.restart();

@@ -12,6 +12,7 @@ use engine::rows::{CameraId, Size};
 use super::*;
 
 mod device;
+mod moves;
 mod reference;
 
 const MILLISECOND: i64 = 1_000_000;

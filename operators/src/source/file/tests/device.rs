@@ -42,7 +42,7 @@ fn decoded(params: FileParams, decoders: &Decoders, most: usize) -> (Vec<(i64, A
 }
 
 /// Luma, then U and V apart, without padding.
-fn samples(picture: &Picture) -> Vec<u8> {
+pub(super) fn samples(picture: &Picture) -> Vec<u8> {
     let (layout, memory) = (picture.layout(), picture.memory());
     memory.fetch().unwrap();
     let (width, height) = (layout.size.width as usize, layout.size.height as usize);
