@@ -152,12 +152,14 @@ impl Placement {
         self.devices.get(device)?.most_sessions
     }
 
-    /// Finds a camera its device, once. `loads` says of each device what it has left, of one that does not work nothing.
+    /// Finds a camera its device, once. `loads` says of each device what it has left, of one that does not work nothing. Where
+    /// none is well the camera waits on the first that may come round.
     pub fn place(&mut self, camera: CameraId, loads: &[Option<Load>]) -> usize {
         if let Some(home) = self.homes.get(&camera) {
             return home.device;
         }
-        let device = self.best(loads, None).unwrap_or(0);
+        let device = self.best(loads, None);
+        let device = device.or_else(|| loads.iter().position(Option::is_some)).unwrap_or(0);
         self.homes.insert(camera, Home { device, left: None });
         device
     }
@@ -442,6 +444,7 @@ mod tests {
         placement.fail(0, MoveCause::Failing, NOW, &loads);
         assert_eq!(placement.fail(1, MoveCause::Failing, NOW, &loads), []);
         assert_eq!(counts(&placement), [0, 4]);
+        assert_eq!(placement.place(CameraId(9), &[None, loads[1]]), 1, "also who comes new");
         placement.bar(0, &loads);
         assert!(
             placement.recover(0, NOW).is_empty() && !placement.is_well(0),
