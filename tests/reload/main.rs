@@ -12,6 +12,7 @@ mod mutate;
 #[path = "../support/rtsp.rs"]
 mod rtsp;
 mod scene;
+mod schedule;
 mod soak;
 mod stamp;
 mod viewer;
