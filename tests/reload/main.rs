@@ -9,6 +9,7 @@ mod edits;
 mod invalid;
 #[path = "../fuzz/mutate.rs"]
 mod mutate;
+mod pair;
 #[path = "../support/rtsp.rs"]
 mod rtsp;
 mod scene;
