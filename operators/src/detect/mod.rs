@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
-use flowrun_engine::device::{Devices, Fault, PoolState, Seat};
+use flowrun_engine::device::{Devices, Fault, PoolState, Seat, is_out_of_memory};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
 use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, absent};
@@ -234,17 +234,30 @@ impl Detect {
         if seats.is_empty() {
             refusals = without_device(ladder);
         }
+        let mut full = None;
         for seat in seats {
-            let (found, refused) = best_accelerator(ladder, &wanted(seat.clone()));
-            refusals.extend(refused);
-            match found {
-                Some(found) => posts.push(Post::on_device(seat, found, host, model_params.breaker())),
-                None => unfit.push(seat),
+            match best_accelerator(ladder, &wanted(seat.clone()), &Accelerator::new) {
+                Ok((Some(found), refused)) => {
+                    refusals.extend(refused);
+                    posts.push(Post::on_device(seat, found, host, model_params.breaker()));
+                }
+                Ok((None, refused)) => {
+                    refusals.extend(refused);
+                    unfit.push(seat);
+                }
+                Err(error) => {
+                    tracing::warn!(device = seat.ordinal(), cause = error.cause, "a device is done without");
+                    refusals.push(error.cause.clone());
+                    full.get_or_insert(error);
+                    unfit.push(seat);
+                }
             }
         }
-        if !posts.is_empty() {
-            // Others take the model: no camera is to live where it is not.
-            unfit.iter().for_each(Seat::bar);
+        match full {
+            Some(error) if posts.is_empty() => return Err(about(error)),
+            // Where others take the model, no camera is to live where it is not.
+            _ if !posts.is_empty() => unfit.iter().for_each(Seat::bar),
+            _ => {}
         }
         let posts = Posts::new(posts, || Post::on_host(host, model_params.breaker()));
         // Where a device computes, the processor only stands in for it.
@@ -283,27 +296,38 @@ fn without_device(ladder: &[Provider]) -> Vec<String> {
     refusals.collect()
 }
 
+/// How a device is opened for a provider.
+type OpenDevice<'a> = &'a dyn Fn(Provider, &Wanted<'_>) -> Result<Accelerator>;
+
 /// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
-fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> (Option<(Accelerator, Vec<Pipeline>)>, Vec<String>) {
+///
+/// # Errors
+/// When a device is there and has too little memory: what stands in for it would not keep up, and nobody asked for that.
+fn best_accelerator(
+    ladder: &[Provider],
+    wanted: &Wanted<'_>,
+    open: OpenDevice<'_>,
+) -> Result<(Option<(Accelerator, Vec<Pipeline>)>, Vec<String>)> {
     let mut refusals = Vec::new();
     for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
         if let Some(refusal) = absent(provider) {
             refusals.push(refusal.to_string());
             continue;
         }
-        let opened = Accelerator::new(provider, wanted).and_then(|accelerator| {
+        let opened = open(provider, wanted).and_then(|accelerator| {
             let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
             Ok((accelerator, pipelines))
         });
         match opened {
-            Ok(opened) => return (Some(opened), refusals),
+            Ok(opened) => return Ok((Some(opened), refusals)),
+            Err(error) if is_out_of_memory(&error.cause) => return Err(error),
             Err(OperatorError { cause, remedy }) => {
                 tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
                 refusals.push(format!("{provider}: {cause}"));
             }
         }
     }
-    (None, refusals)
+    Ok((None, refusals))
 }
 
 impl Detect {

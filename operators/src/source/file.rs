@@ -152,6 +152,7 @@ impl Source for FileSource {
         let maker = PictureMaker::new(Hardware::new(
             params.decoder,
             parameters.id(),
+            options,
             &setup.decoders,
             setup.camera,
         ));

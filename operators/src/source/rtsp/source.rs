@@ -238,7 +238,8 @@ impl RtspSource {
         };
         let opened = parameters_of(&config).and_then(|parameters| {
             if self.codec != Some(config.codec) {
-                let hardware = Hardware::new(self.params.decoder, parameters.id(), &self.decoders, self.camera);
+                let (choice, camera) = (self.params.decoder, self.camera);
+                let hardware = Hardware::new(choice, parameters.id(), options, &self.decoders, camera);
                 self.maker = PictureMaker::new(hardware);
                 self.codec = Some(config.codec);
             }
