@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::Answer;
 use crate::device::PoolState;
-use crate::infer::RungState;
+use crate::infer::{EngineWanted, Refusal, RungState};
 use crate::registry::ErasedOffload;
 
 /// Metrics of one node.
@@ -34,6 +34,10 @@ pub struct ComputeState {
     pub providers: Vec<RungState>,
     /// Which of them serves.
     pub serving: Option<usize>,
+    /// Why better ones are not among them.
+    pub refusals: Vec<Refusal>,
+    /// The engine that it would go over to, were it built.
+    pub lacking: Option<EngineWanted>,
     /// Its pools of memory, by name.
     pub pools: Vec<(&'static str, PoolState)>,
 }

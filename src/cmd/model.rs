@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::infer::Provider;
 use flowrun_operators::detect::Alone;
 use flowrun_operators::detect::compare::{Agreement, labels_from_text, mean_average_precision};
 use flowrun_operators::source::photo::photo;
@@ -51,10 +52,39 @@ impl On {
     }
 }
 
+/// Providers that need an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Built {
+    Tensorrt,
+    Twin,
+}
+
+impl Built {
+    fn name(self) -> &'static str {
+        match self {
+            Built::Tensorrt => "tensorrt",
+            Built::Twin => "twin",
+        }
+    }
+
+    fn provider(self) -> Provider {
+        match self {
+            Built::Tensorrt => Provider::TensorRt,
+            Built::Twin => Provider::Twin,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Build {
     /// The ONNX file
     model: PathBuf,
+    /// What the engine is for; `twin` plays a provider with engines on the host
+    #[arg(long, value_enum, default_value = "tensorrt")]
+    provider: Built,
+    /// Ends when its input does: a run that has it build beside itself takes it along
+    #[arg(long, hide = true)]
+    beside_a_run: bool,
     /// The largest batch that `detect` will ask for, as its `batch=`
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Option<u16>,
@@ -114,23 +144,46 @@ impl Model {
 
 impl Build {
     fn execute(&self) -> Result<()> {
+        if self.beside_a_run {
+            beside_a_run().map_err(|error| format!("no thread is left: {error}"))?;
+        }
         let device = self.device.to_string();
         let batch = self.batch.map(|batch| batch.to_string());
         let detect: Vec<(&str, &str)> = batch.iter().map(|batch| ("batch", batch.as_str())).collect();
         let effort = self.effort.map(|effort| effort.to_string());
-        let mut model = vec![("provider", "tensorrt"), ("device", device.as_str())];
+        let provider = self.provider.name();
+        let mut model = vec![
+            ("provider", provider),
+            ("engine", "before"),
+            ("device", device.as_str()),
+        ];
         model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
         let opened = Alone::open(&self.model, &model, &detect)?;
-        if opened.provider() == flowrun_engine::infer::Provider::TensorRt {
-            println!("{}: its TensorRT engine is there", self.model.display());
+        if opened.provider() == self.provider.provider() {
+            println!("{}: its {} engine is there", self.model.display(), opened.provider());
             return Ok(());
         }
-        let causes = opened.refusals().join("; ");
+        let causes: Vec<String> = opened.refusals().iter().map(ToString::to_string).collect();
+        let (provider, model, causes) = (self.provider.provider(), self.model.display(), causes.join("; "));
         Err(
-            OperatorError::new(format!("no TensorRT engine for {}: {causes}", self.model.display()))
+            OperatorError::new(format!("no {provider} engine for {model}: {causes}"))
                 .help("`flowrun doctor` says what this machine has"),
         )
     }
+}
+
+/// Ends this process when whoever started it has closed its input, or is gone.
+fn beside_a_run() -> std::io::Result<()> {
+    let watch = std::thread::Builder::new().name("beside".into());
+    let thread = watch.spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "no sink is open, and a build cannot be broken off otherwise"
+        )]
+        std::process::exit(1);
+    });
+    thread.map(drop)
 }
 
 impl Compare {

@@ -33,6 +33,23 @@ pub struct Pool {
     refused: u64,
 }
 
+/// A provider that does not compute a node's model.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    name: String,
+    cause: String,
+    is_loss: bool,
+}
+
+/// An engine that was not there when a model was opened.
+#[derive(Debug, Serialize)]
+pub struct Engine {
+    model: String,
+    provider: String,
+    stage: &'static str,
+    cause: Option<String>,
+}
+
 /// Where cameras decode.
 #[derive(Debug, Serialize)]
 pub struct Decoders {
@@ -56,6 +73,35 @@ impl Provider {
                 served: rung.served,
                 failed: rung.failed,
                 batch: rung.most,
+            })
+            .collect()
+    }
+}
+
+impl Refused {
+    /// Why better providers do not compute a node's model.
+    pub fn all(state: &ComputeState) -> Vec<Self> {
+        let refusals = state.refusals.iter();
+        refusals
+            .map(|refusal| Refused {
+                name: refusal.provider.to_string(),
+                cause: refusal.cause.clone(),
+                is_loss: refusal.is_loss,
+            })
+            .collect()
+    }
+}
+
+impl Engine {
+    /// Those that a run has wanted.
+    pub fn all(context: &Context) -> Vec<Self> {
+        let builds = context.builds.list().into_iter();
+        builds
+            .map(|build| Engine {
+                model: build.wanted.name,
+                provider: build.wanted.provider.to_string(),
+                stage: build.stage.word(),
+                cause: build.stage.cause().map(str::to_owned),
             })
             .collect()
     }
@@ -124,6 +170,22 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .filter(|(_, state)| *state != ComputeState::default())
         .collect();
     providers(out, &all);
+    refusals(out, &all);
+    let name = "flowrun_model_engine";
+    out.family(
+        name,
+        "gauge",
+        "Engines that were not there when a model was opened: 1 at how far each has come.",
+    );
+    for engine in Engine::all(context) {
+        let labels = [
+            ("model", engine.model.as_str()),
+            ("provider", &engine.provider),
+            ("stage", engine.stage),
+            ("cause", engine.cause.as_deref().unwrap_or_default()),
+        ];
+        out.sample(name, &labels, 1);
+    }
     let decoded = decoded_pools(context);
     let own = all
         .iter()
@@ -174,6 +236,27 @@ fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
     out.family(name, "gauge", "The largest batch that the provider is given now.");
     for (node, provider, rung, _) in each() {
         out.sample(name, &[("node", node), ("provider", &provider)], rung.most);
+    }
+}
+
+fn refusals(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let name = "flowrun_model_refused";
+    out.family(
+        name,
+        "gauge",
+        "Providers that do not compute the node's model, and why; a loss makes the run slower than it need be.",
+    );
+    for (node, state) in all {
+        for refused in Refused::all(state) {
+            let loss = if refused.is_loss { "yes" } else { "no" };
+            let labels = [
+                ("node", *node),
+                ("provider", &refused.name),
+                ("loss", loss),
+                ("cause", &refused.cause),
+            ];
+            out.sample(name, &labels, 1);
+        }
     }
 }
 

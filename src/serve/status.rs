@@ -9,7 +9,7 @@ use flowrun_engine::run::context::Context;
 use flowrun_engine::site::Mount;
 use serde::Serialize;
 
-use crate::serve::devices::{Decoders, Pool, Provider};
+use crate::serve::devices::{Decoders, Engine, Pool, Provider, Refused};
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
 use crate::serve::settings::GraphText;
@@ -44,6 +44,7 @@ pub struct Status {
     cameras: Vec<Camera>,
     nodes: Vec<Node>,
     decoders: Option<Decoders>,
+    engines: Vec<Engine>,
     errors: Vec<Error>,
     site: Vec<Mount>,
     process: Process,
@@ -101,6 +102,7 @@ struct Node {
     p50_ms: f64,
     p99_ms: f64,
     providers: Vec<Provider>,
+    refused: Vec<Refused>,
     pools: Vec<Pool>,
 }
 
@@ -200,6 +202,7 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 p50_ms: millis(rate.p50_us),
                 p99_ms: millis(rate.p99_us),
                 providers: Provider::all(&compute),
+                refused: Refused::all(&compute),
                 pools: compute
                     .pools
                     .iter()
@@ -243,6 +246,7 @@ impl Status {
             cameras: context.map_or_else(Vec::new, |context| cameras(context, now)),
             nodes: context.map_or_else(Vec::new, |context| nodes(context, now)),
             decoders: context.map(Decoders::of),
+            engines: context.map_or_else(Vec::new, Engine::all),
             errors: context.map_or_else(Vec::new, errors),
             site: context.map_or_else(Vec::new, |context| context.audience.site.list()),
             process: Process::now(),

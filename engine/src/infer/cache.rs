@@ -19,6 +19,8 @@ use crate::errors::{OperatorError, Result};
 
 /// Lists what belongs to a finished build.
 const COMPLETE: &str = "complete";
+/// Held by whoever builds, so that two processes do not build the same.
+const LOCK: &str = "lock";
 
 /// The folder of one model's engines on one chip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,13 +68,6 @@ impl EngineCache {
         Ok(EngineCache { folder })
     }
 
-    /// The cache in a folder that [`EngineCache::open`] gave before.
-    pub fn at(folder: &Path) -> Self {
-        EngineCache {
-            folder: folder.to_owned(),
-        }
-    }
-
     /// Where the engines lie.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -102,31 +97,38 @@ impl EngineCache {
         Ok(files > 0)
     }
 
-    /// As [`EngineCache::finish`], unless that was done before.
+    /// Takes the folder to build in it, and waits for another process that builds the same. What one that was broken off
+    /// has left is removed: it is code that nobody has written down. None where the build was finished meanwhile.
     ///
     /// # Errors
-    /// As there.
-    pub fn finish_once(&self) -> Result<()> {
-        if self.is_built()? {
-            return Ok(());
+    /// When the folder cannot be written, or as [`EngineCache::is_built`].
+    pub fn begin(&self) -> Result<Option<EngineBuild>> {
+        let about = |error: io::Error| format!("the cache folder `{}`: {error}", self.folder.display());
+        let lock = File::create(self.folder.join(LOCK)).map_err(about)?;
+        if lock.try_lock().is_err() {
+            tracing::info!(folder = %self.folder.display(), "another process builds this engine");
+            lock.lock().map_err(about)?;
         }
-        self.finish()
+        if self.is_built()? {
+            return Ok(None);
+        }
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            if is_engine(&entry.path()) {
+                fs::remove_file(entry.path()).map_err(about)?;
+            }
+        }
+        Ok(Some(EngineBuild {
+            cache: self.clone(),
+            _lock: lock,
+        }))
     }
 
-    /// Writes down that a build is finished, with what it left.
-    ///
-    /// # Errors
-    /// When the folder cannot be read or written, or holds no engine.
-    pub fn finish(&self) -> Result<()> {
+    fn finish(&self) -> Result<()> {
         let mut list = String::new();
         for entry in fs::read_dir(&self.folder)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             let name = name.to_string_lossy();
-            // The timing cache grows with later builds and holds no code.
-            let is_engine = Path::new(&*name)
-                .extension()
-                .is_some_and(|extension| extension != "timing");
-            if is_engine && path.is_file() {
+            if is_engine(&path) {
                 let _ = writeln!(list, "{} {name}", hash_of(&path)?);
             }
         }
@@ -140,6 +142,29 @@ impl EngineCache {
         fs::write(&partial, list)?;
         Ok(fs::rename(&partial, self.folder.join(COMPLETE))?)
     }
+}
+
+/// A build under way: nobody else builds in its folder until this is gone.
+#[derive(Debug)]
+pub struct EngineBuild {
+    cache: EngineCache,
+    _lock: File,
+}
+
+impl EngineBuild {
+    /// Writes down that the build is finished, with what it left.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written, or holds no engine.
+    pub fn finish(self) -> Result<()> {
+        self.cache.finish()
+    }
+}
+
+/// Whether a file of the folder is part of an engine. The timing cache grows with later builds and holds no code.
+fn is_engine(path: &Path) -> bool {
+    let extension = path.extension();
+    path.is_file() && extension.is_some_and(|extension| extension != "timing" && extension != "partial")
 }
 
 /// `$FLOWRUN_CACHE`, else `$XDG_CACHE_HOME/flowrun`, else `~/.cache/flowrun`; in it `tensorrt`.
@@ -229,11 +254,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = opened(folder.path(), &TensorRt::default()).unwrap();
         assert_eq!(cache.is_built(), Ok(false));
-        assert!(cache.finish().is_err(), "nothing was built");
+        assert!(cache.begin().unwrap().unwrap().finish().is_err(), "nothing was built");
+        fs::write(cache.folder().join("a.engine"), "code that was left half written").unwrap();
+        let build = cache.begin().unwrap().expect("nothing is built");
+        assert!(
+            !cache.folder().join("a.engine").exists(),
+            "nobody knows where it is from"
+        );
         fs::write(cache.folder().join("a.engine"), "code").unwrap();
         fs::write(cache.folder().join("a.timing"), "times").unwrap();
         assert_eq!(cache.is_built(), Ok(false), "it was not finished");
-        cache.finish().unwrap();
+        build.finish().unwrap();
+        assert!(cache.begin().unwrap().is_none(), "it is finished");
         fs::write(cache.folder().join("a.timing"), "more times").unwrap();
         assert_eq!(
             opened(folder.path(), &TensorRt::default()).unwrap().is_built(),

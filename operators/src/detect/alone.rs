@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flowrun_dsl::params::{ParamValues, Params, parse_text};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Picture};
-use flowrun_engine::infer::Provider;
+use flowrun_engine::infer::{Provider, Refusal};
 use flowrun_engine::operator::{Job, Offload, PerCamera};
 use flowrun_engine::rows::{At, ClassId, Rect, Rows};
 
@@ -61,7 +61,7 @@ impl Alone {
         self.detect.provider()
     }
     /// Why better providers do not.
-    pub fn refusals(&self) -> &[String] {
+    pub fn refusals(&self) -> &[Refusal] {
         self.detect.refusals()
     }
     /// The classes that the model knows.

@@ -27,16 +27,18 @@ use flowrun_dsl::params::Params;
 use flowrun_engine::device::{Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
-use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, Rungs, absent};
+use flowrun_engine::infer::{
+    EngineWanted, Failure, Model, ModelOptions, Outcome, Pipeline, Provider, Refusal, RungState, Rungs, absent,
+};
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun_engine::rows::{ClassId, Detection};
 
 pub use alone::{Alone, Found};
 pub use lane::DetectLane;
-pub use params::{DetectParams, ModelParams, ProviderChoice};
+pub use params::{DetectParams, EngineChoice, ModelParams, ProviderChoice};
 
-use accelerated::{Accelerator, Wanted};
+use accelerated::{Accelerator, Unused, Wanted};
 use head::Head;
 use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
@@ -62,7 +64,8 @@ struct Opened {
     /// Pipelines that no lane has taken yet; all are opened before the first frame.
     pipelines: Mutex<Vec<Pipeline>>,
     rungs: Rungs,
-    refusals: Vec<String>,
+    refusals: Vec<Refusal>,
+    lacking: Option<EngineWanted>,
     path: PathBuf,
     input: Input,
     head: Box<dyn Head>,
@@ -139,6 +142,8 @@ impl Offload for Detect {
                 ],
                 None => Vec::new(),
             },
+            refusals: self.opened.refusals.clone(),
+            lacking: self.opened.lacking.clone(),
         }
     }
 
@@ -212,18 +217,21 @@ impl Detect {
         let settings = params.try_map(|params| settings_of(params, &names))?;
         let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
         let wanted = Wanted {
+            name: base.model.name(),
             model: path,
+            params: model_params,
             input: &input,
             input_name: &model.input().name,
             symbol: model.batch_symbol(),
             head: head.form(most_kept),
             batch: base.batch,
-            ordinal: model_params.device,
             lanes: LANES,
-            may_build: model_params.provider == ProviderChoice::Tensorrt,
-            effort: model_params.effort,
         };
-        let (found, refusals) = best_accelerator(ladder, &wanted);
+        let Best {
+            found,
+            refusals,
+            lacking,
+        } = best_accelerator(ladder, &wanted);
         let mut providers = vec![(model.provider(), input.batch.most())];
         providers.splice(
             0..0,
@@ -245,6 +253,7 @@ impl Detect {
             pipelines: Mutex::new(pipelines.unwrap_or_default()),
             rungs: Rungs::new(&providers, model_params.breaker()),
             refusals,
+            lacking,
             path: path.to_owned(),
             input,
             head,
@@ -260,27 +269,47 @@ impl Detect {
     }
 }
 
-/// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
-fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> (Option<(Accelerator, Vec<Pipeline>)>, Vec<String>) {
-    let mut refusals = Vec::new();
+/// What became of a ladder's accelerators.
+#[derive(Default)]
+struct Best {
+    /// The first that takes the model, with a pipeline for each lane.
+    found: Option<(Accelerator, Vec<Pipeline>)>,
+    /// Why those above it do not.
+    refusals: Vec<Refusal>,
+    /// The engine that the best of those would need.
+    lacking: Option<EngineWanted>,
+}
+
+fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> Best {
+    let mut best = Best::default();
     for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
         if let Some(refusal) = absent(provider) {
-            refusals.push(refusal.to_string());
+            best.refusals.push(refusal);
             continue;
         }
         let opened = Accelerator::new(provider, wanted).and_then(|accelerator| {
             let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
             Ok((accelerator, pipelines))
         });
-        match opened {
-            Ok(opened) => return (Some(opened), refusals),
-            Err(OperatorError { cause, remedy }) => {
-                tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
-                refusals.push(format!("{provider}: {cause}"));
+        let OperatorError { cause, remedy } = match opened {
+            Ok(opened) => {
+                best.found = Some(opened);
+                break;
             }
-        }
+            Err(Unused::Lacks(engine, error)) => {
+                best.lacking.get_or_insert(*engine);
+                error
+            }
+            Err(Unused::Fails(error)) => error,
+        };
+        tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
+        best.refusals.push(Refusal {
+            provider,
+            cause,
+            is_loss: true,
+        });
     }
-    (None, refusals)
+    best
 }
 
 impl Detect {
@@ -293,7 +322,7 @@ impl Detect {
         self.opened.rungs.states()
     }
     /// Why better providers are not used.
-    pub fn refusals(&self) -> &[String] {
+    pub fn refusals(&self) -> &[Refusal] {
         &self.opened.refusals
     }
     /// How the pool of pictures on the device stands, where there is one.

@@ -45,7 +45,8 @@ pub struct DetectParams {
 pub enum ProviderChoice {
     /// The best that the machine has.
     Auto,
-    /// TensorRT on an NVIDIA GPU, whose engine is built before the run where it is missing; else the best below it.
+    /// TensorRT on an NVIDIA GPU, whose engine is built before the run where it is missing and `engine=` does not say
+    /// otherwise; else the best below it.
     Tensorrt,
     /// CUDA on an NVIDIA GPU; else the best below it.
     Cuda,
@@ -55,6 +56,18 @@ pub enum ProviderChoice {
     Twin,
     /// The host's processor.
     Cpu,
+}
+
+/// Where an engine comes from that a provider needs for a model and a chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
+pub enum EngineChoice {
+    /// The run begins at once on the next provider. The engine is built beside it, and the run goes over to it between two
+    /// frames.
+    Background,
+    /// `flowrun model build` has left it; else the next provider computes.
+    Ready,
+    /// It is built before the run, which takes minutes.
+    Before,
 }
 
 /// A model file and how to open it.
@@ -68,6 +81,9 @@ pub struct ModelParams {
     /// Which of several GPUs, in the driver's order.
     #[param(default = "0", min = 0, max = 63)]
     pub device: usize,
+    /// Where TensorRT's engine comes from where none is built for this model and GPU: `background` with `provider=auto`,
+    /// `before` with `provider=tensorrt`, unless given. With `provider=twin` it has the twin play a provider with engines.
+    pub engine: Option<EngineChoice>,
     /// How hard TensorRT looks for fast kernels while it builds an engine, from 0, which takes a minute, to 5; its own
     /// choice unless given.
     #[param(min = 0, max = 5)]
@@ -100,6 +116,19 @@ impl ProviderChoice {
 }
 
 impl ModelParams {
+    /// Where a provider's engine comes from; none where it needs none.
+    pub(super) fn engine_of(&self, provider: Provider) -> Option<EngineChoice> {
+        let usual = match self.provider {
+            ProviderChoice::Tensorrt => EngineChoice::Before,
+            _ => EngineChoice::Background,
+        };
+        match provider {
+            Provider::TensorRt => Some(self.engine.unwrap_or(usual)),
+            Provider::Twin => self.engine,
+            Provider::Cuda | Provider::OpenVino | Provider::Cpu => None,
+        }
+    }
+
     /// When a provider is left alone.
     pub(super) fn breaker(&self) -> BreakerPolicy {
         BreakerPolicy {
