@@ -6,13 +6,10 @@ use clap::{Args, Subcommand, ValueEnum};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::Provider;
 use flowrun_operators::detect::Alone;
-use flowrun_operators::detect::compare::{Agreement, labels_from_text, mean_average_precision};
-use flowrun_operators::source::photo::photo;
+use flowrun_operators::detect::compare::{Agreement, asked_for, labels_from_text, mean_average_precision};
+use flowrun_operators::source::photo::{photo, photos};
 
 use crate::cmd::Exit;
-
-/// Boxes that one of the two is less sure of than this are asked for all the same, so that one near the bound is matched.
-const MARGIN: f32 = 0.1;
 
 #[derive(Args)]
 pub struct Model {
@@ -189,8 +186,8 @@ fn beside_a_run() -> std::io::Result<()> {
 impl Compare {
     /// Whether the two agree as far as was asked.
     fn execute(&self) -> Result<bool> {
-        let pictures = pictures(&self.images)?;
-        let least = (self.min_score - MARGIN).max(0.01).to_string();
+        let pictures = photos(&self.images)?;
+        let least = asked_for(self.min_score).to_string();
         let effort = self.effort.map(|effort| effort.to_string());
         let open = |path: &Path, on: On| {
             let mut model = vec![("provider", on.name())];
@@ -238,24 +235,6 @@ impl Compare {
         let share = agreement.share();
         println!("agreement     {share:.4}");
         Ok(self.floor.is_none_or(|floor| share >= floor))
-    }
-}
-
-/// The pictures of a folder, by name.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let about = |cause: String| OperatorError::new(format!("`{}` {cause}", folder.display()));
-    let entries = std::fs::read_dir(folder).map_err(|error| about(format!("cannot be read: {error}")))?;
-    let known = |path: &PathBuf| {
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_string_lossy().to_lowercase());
-        extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "bmp"].contains(&&*extension))
-    };
-    let mut pictures: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
-    pictures.sort();
-    match pictures.is_empty() {
-        true => Err(about("holds no pictures".into()).help("give a folder of JPEG or PNG files")),
-        false => Ok(pictures),
     }
 }
 

@@ -9,7 +9,7 @@ use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Picture};
 use flowrun_engine::infer::{Provider, Refusal};
 use flowrun_engine::operator::{Job, Offload, PerCamera};
-use flowrun_engine::rows::{At, ClassId, Rect, Rows};
+use flowrun_engine::rows::{At, ClassId, Detection, Rect, Rows};
 
 use super::{Detect, DetectLane, DetectParams, ModelParams};
 
@@ -74,32 +74,42 @@ impl Alone {
     /// # Errors
     /// When the picture cannot be read, or the model fails.
     pub fn find(&mut self, picture: &Arc<Picture>) -> Result<Vec<Found>> {
-        let frame = Frame {
-            picture: picture.clone(),
-            truth: None,
-            packets: Rows::default(),
-        };
-        let mut jobs = [Job {
-            at: At::default(),
-            input: vec![frame].into(),
-            result: None,
-        }];
+        let mut jobs = [job_of(picture)];
         self.detect.process(&mut self.lane, &mut jobs);
         let [job] = jobs;
-        let found = job
-            .result
-            .unwrap_or_else(|| Err(OperatorError::new("the detector gave no answer")))?;
-        let found = found.into_iter().map(|detection| Found {
-            class: self
-                .names
-                .get(detection.class.0 as usize)
-                .cloned()
-                .unwrap_or_else(|| "?".into()),
-            score: detection.score,
-            bbox: detection.bbox,
-        });
-        Ok(found.collect())
+        found_in(job.result, |class| self.names.get(class.0 as usize).cloned())
     }
+}
+
+/// A picture as a frame of no camera.
+pub(super) fn job_of(picture: &Arc<Picture>) -> Job<Frame, Detection> {
+    let frame = Frame {
+        picture: picture.clone(),
+        truth: None,
+        packets: Rows::default(),
+    };
+    Job {
+        at: At::default(),
+        input: vec![frame].into(),
+        result: None,
+    }
+}
+
+/// What a job's answer says, with the names of classes.
+///
+/// # Errors
+/// The job's own.
+pub(super) fn found_in(
+    result: Option<Result<Vec<Detection>>>,
+    name: impl Fn(ClassId) -> Option<Arc<str>>,
+) -> Result<Vec<Found>> {
+    let found = result.unwrap_or_else(|| Err(OperatorError::new("the detector gave no answer")))?;
+    let found = found.into_iter().map(|detection| Found {
+        class: name(detection.class).unwrap_or_else(|| "?".into()),
+        score: detection.score,
+        bbox: detection.bbox,
+    });
+    Ok(found.collect())
 }
 
 /// Parameters as a graph would write them.

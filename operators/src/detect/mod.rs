@@ -8,10 +8,12 @@
 mod accelerated;
 mod alone;
 pub mod compare;
+mod floor;
 pub mod head;
 mod host;
 mod input;
 mod labels;
+mod ladder;
 mod lane;
 pub mod letterbox;
 pub mod nms;
@@ -28,7 +30,7 @@ use flowrun_engine::device::{Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
 use flowrun_engine::infer::{
-    EngineWanted, Failure, Model, ModelOptions, Outcome, Pipeline, Provider, Refusal, RungState, Rungs, absent,
+    EngineWanted, Failure, Model, ModelOptions, Outcome, Pipeline, Provider, Refusal, RungState, Rungs,
 };
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
@@ -38,10 +40,12 @@ pub use alone::{Alone, Found};
 pub use lane::DetectLane;
 pub use params::{DetectParams, EngineChoice, ModelParams, ProviderChoice};
 
-use accelerated::{Accelerator, Unused, Wanted};
+use accelerated::{Accelerator, Wanted};
+use floor::Floor;
 use head::Head;
 use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
+use ladder::Climb;
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
 
@@ -60,6 +64,8 @@ pub struct Detect {
 /// A model that is open, with all that edits of live parameters leave as it is.
 struct Opened {
     host: Host,
+    /// What computes on the host.
+    on_host: Provider,
     accelerator: Option<Accelerator>,
     /// Pipelines that no lane has taken yet; all are opened before the first frame.
     pipelines: Mutex<Vec<Pipeline>>,
@@ -85,7 +91,7 @@ impl Offload for Detect {
     fn new(params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Self> {
         let plan = setup.model(&params.base().model)?;
         let mut model = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
-        model.labels = model.labels.map(|labels| setup.path(&labels));
+        model.resolve(|path| setup.path(path));
         let intern = |name: &str| Ok(setup.names.intern(name)?);
         let detect = Detect::open(&setup.path(&plan.path), &model, params, &intern)?;
         tracing::info!(
@@ -163,10 +169,10 @@ impl Offload for Detect {
 
     fn process(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
         let served = self.opened.rungs.serve(|provider, most| match provider.is_on_device() {
-            true => self.answer_on_device(lane, jobs, most),
+            true => self.opened.answer_on_device(&self.settings, lane, jobs, most),
             false => {
                 jobs.chunks_mut(self.opened.input.batch.most())
-                    .for_each(|jobs| self.answer(lane, jobs));
+                    .for_each(|jobs| self.opened.answer(&self.settings, lane, jobs));
                 Outcome::Done(())
             }
         });
@@ -197,8 +203,8 @@ impl Detect {
             .collect();
         let shares = shares(base.threads.unwrap_or_else(cores), LANES);
         // The host's processor is the lowest rung of every ladder, and it says what the model is.
-        let session = |threads: usize| Model::open(path, &ModelOptions::new(threads, &on_host));
-        let mut model = session(shares[0])?;
+        let session = |threads: usize, on: &[Provider]| Model::open(path, &ModelOptions::new(threads, on));
+        let mut model = session(shares[0], &on_host)?;
         let about = |error: OperatorError| OperatorError {
             cause: format!("model `{}`: {}", base.model.name(), error.cause),
             remedy: error.remedy,
@@ -216,44 +222,16 @@ impl Detect {
         let classes = classes.collect::<Result<Vec<_>, _>>()?;
         let settings = params.try_map(|params| settings_of(params, &names))?;
         let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
-        let wanted = Wanted {
-            name: base.model.name(),
-            model: path,
-            params: model_params,
-            input: &input,
-            input_name: &model.input().name,
-            symbol: model.batch_symbol(),
-            head: head.form(most_kept),
-            batch: base.batch,
-            lanes: LANES,
-        };
-        let Best {
-            found,
-            refusals,
-            lacking,
-        } = best_accelerator(ladder, &wanted);
-        let mut providers = vec![(model.provider(), input.batch.most())];
-        providers.splice(
-            0..0,
-            found
-                .iter()
-                .map(|(accelerator, _)| (accelerator.provider(), accelerator.most())),
-        );
-        let (accelerator, pipelines) = found.unzip();
-        // Where a device computes, the processor only stands in for it.
-        let beside = if accelerator.is_none() { &shares[1..] } else { &[] };
-        let others = beside.iter().map(|threads| {
-            let mut other = session(*threads)?;
-            warm_up(&mut other, &input, count).map_err(about)?;
-            Ok(other)
-        });
-        let opened = Opened {
-            host: Host::new(model, others)?,
-            accelerator,
-            pipelines: Mutex::new(pipelines.unwrap_or_default()),
-            rungs: Rungs::new(&providers, model_params.breaker()),
-            refusals,
-            lacking,
+        let floor = Floor::of(path, model_params, base).map_err(about)?;
+        let (input_name, symbol) = (model.input().name.clone(), model.batch_symbol().map(str::to_owned));
+        let mut opened = Opened {
+            rungs: Rungs::new(&[(model.provider(), input.batch.most())], model_params.breaker()),
+            on_host: model.provider(),
+            host: Host::new(model),
+            accelerator: None,
+            pipelines: Mutex::default(),
+            refusals: Vec::new(),
+            lacking: None,
             path: path.to_owned(),
             input,
             head,
@@ -261,55 +239,42 @@ impl Detect {
             classes,
             most_kept,
         };
+        let again = |threads: usize, on: &[Provider]| {
+            let mut other = session(threads, on)?;
+            warm_up(&mut other, &input, count).map_err(about)?;
+            Ok(other)
+        };
+        let climb = Climb {
+            wanted: Wanted {
+                name: base.model.name(),
+                model: path,
+                params: model_params,
+                input: &input,
+                input_name: &input_name,
+                symbol: symbol.as_deref(),
+                head: opened.head.form(most_kept),
+                batch: base.batch,
+                lanes: LANES,
+            },
+            floor: floor.as_ref(),
+            again: &|on| again(shares[0], on),
+        };
+        climb.climb(&mut opened, ladder).map_err(about)?;
+        // Where a device computes, the processor only stands in for it.
+        let beside = if opened.accelerator.is_none() {
+            &shares[1..]
+        } else {
+            &[]
+        };
+        for threads in beside {
+            opened.host.join(again(*threads, &[opened.on_host])?);
+        }
         Ok(Detect {
             opened: Arc::new(opened),
             settings,
             deadline: base.deadline,
         })
     }
-}
-
-/// What became of a ladder's accelerators.
-#[derive(Default)]
-struct Best {
-    /// The first that takes the model, with a pipeline for each lane.
-    found: Option<(Accelerator, Vec<Pipeline>)>,
-    /// Why those above it do not.
-    refusals: Vec<Refusal>,
-    /// The engine that the best of those would need.
-    lacking: Option<EngineWanted>,
-}
-
-fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> Best {
-    let mut best = Best::default();
-    for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
-        if let Some(refusal) = absent(provider) {
-            best.refusals.push(refusal);
-            continue;
-        }
-        let opened = Accelerator::new(provider, wanted).and_then(|accelerator| {
-            let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
-            Ok((accelerator, pipelines))
-        });
-        let OperatorError { cause, remedy } = match opened {
-            Ok(opened) => {
-                best.found = Some(opened);
-                break;
-            }
-            Err(Unused::Lacks(engine, error)) => {
-                best.lacking.get_or_insert(*engine);
-                error
-            }
-            Err(Unused::Fails(error)) => error,
-        };
-        tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
-        best.refusals.push(Refusal {
-            provider,
-            cause,
-            is_loss: true,
-        });
-    }
-    best
 }
 
 impl Detect {
@@ -332,9 +297,17 @@ impl Detect {
             .as_ref()
             .map(|accelerator| accelerator.pools().device.state())
     }
+}
 
+impl Opened {
     /// Answers jobs in batches of at most `most`, on the device.
-    fn answer_on_device(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>], most: usize) -> Outcome<()> {
+    fn answer_on_device(
+        &self,
+        settings: &PerCamera<Settings>,
+        lane: &mut DetectLane,
+        jobs: &mut [Job<Frame, Detection>],
+        most: usize,
+    ) -> Outcome<()> {
         let DetectLane {
             pipeline: Some(pipeline),
             places,
@@ -353,9 +326,9 @@ impl Detect {
                     job.result = Some(Ok(Vec::new()));
                     continue;
                 };
-                match accelerated::place(pipeline, places.len(), &frame.picture, self.opened.input.size) {
+                match accelerated::place(pipeline, places.len(), &frame.picture, self.input.size) {
                     Ok(Ok(geometry)) => {
-                        let settings = self.settings.get(job.at.camera);
+                        let settings = settings.get(job.at.camera);
                         pipeline.choose(places.len(), accelerated::choice(settings), settings.classes.as_deref());
                         places.push((index, geometry));
                         job.result = None;
@@ -374,11 +347,11 @@ impl Detect {
                 return failed(&fault, fault.to_string());
             }
             for (place, (index, geometry)) in places.iter().enumerate() {
-                let settings = self.settings.get(jobs[*index].at.camera);
+                let settings = settings.get(jobs[*index].at.camera);
                 candidates.clear();
                 match pipeline.numbers(place, wide) {
                     [] => candidates.extend(pipeline.kept(place).iter().map(accelerated::candidate)),
-                    numbers => self.opened.head.read(numbers, settings, head, candidates),
+                    numbers => self.head.read(numbers, settings, head, candidates),
                 }
                 jobs[*index].result = Some(Ok(self.detections(candidates, geometry)));
             }
@@ -386,35 +359,33 @@ impl Detect {
         Outcome::Done(())
     }
 
-    fn answer(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
+    fn answer(&self, settings: &PerCamera<Settings>, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
         lane.places.clear();
         for (index, job) in jobs.iter_mut().enumerate() {
             // A frame without a picture failed before it came here: it is answered, with nothing.
             job.result = match job.input.first() {
-                Some(frame) => lane.place(index, &frame.picture, &self.opened.input).err().map(Err),
+                Some(frame) => lane.place(index, &frame.picture, &self.input).err().map(Err),
                 None => Some(Ok(Vec::new())),
             };
         }
         if lane.places.is_empty() {
             return;
         }
-        let output = self.opened.host.run(&self.opened.input, lane, lane.places.len());
+        let output = self.host.run(&self.input, lane, lane.places.len());
         let floats = output
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|output| output.floats(&mut lane.wide));
         for (place, (index, geometry)) in lane.places.iter().enumerate() {
             let job = &mut jobs[*index];
-            let length = self.opened.head.picture_len();
+            let length = self.head.picture_len();
             let answer = floats.clone().and_then(|floats| {
                 let answer = floats.get(place * length..(place + 1) * length);
                 answer.ok_or_else(|| OperatorError::new("the model answered fewer numbers than it did at first"))
             });
             job.result = Some(answer.map(|answer| {
-                let settings = self.settings.get(job.at.camera);
-                self.opened
-                    .head
-                    .read(answer, settings, &mut lane.head, &mut lane.candidates);
+                let settings = settings.get(job.at.camera);
+                self.head.read(answer, settings, &mut lane.head, &mut lane.candidates);
                 self.detections(&lane.candidates, geometry)
             }));
         }
@@ -424,7 +395,7 @@ impl Detect {
     fn detections(&self, candidates: &[Candidate], geometry: &Geometry) -> Vec<Detection> {
         let detection = |candidate: &Candidate| {
             let bbox = geometry.to_source(&candidate.bbox);
-            let class = *self.opened.classes.get(candidate.class)?;
+            let class = *self.classes.get(candidate.class)?;
             let score = candidate.score;
             (bbox.area() > 0.0).then_some(Detection { class, score, bbox })
         };

@@ -1,6 +1,6 @@
 //! What `detect` and the `model` block can be told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowrun_dsl::params::{Choice, Model, Params, Ref};
@@ -88,6 +88,20 @@ pub struct ModelParams {
     /// choice unless given.
     #[param(min = 0, max = 5)]
     pub effort: Option<usize>,
+    /// A folder of pictures on which each provider must find what the host's processor finds, before a frame is let in. One
+    /// that does not is left out, with the figures. These may stand together: `floor images="photos" matched=0.98`.
+    pub floor_images: Option<PathBuf>,
+    /// The share of all boxes that both must have found.
+    #[param(default = "0.98", min = 0.0, max = 1.0)]
+    pub floor_matched: f32,
+    /// How far the scores of boxes that both found may be apart on average.
+    #[param(default = "0.03", min = 0.0, max = 1.0)]
+    pub floor_score_drift: f32,
+    /// Boxes that a model is less sure of do not count.
+    #[param(default = "0.35", min = 0.0, max = 1.0)]
+    pub floor_min_score: f32,
+    /// Another model that is to be agreed with, such as the one that this one was quantised from.
+    pub floor_reference: Option<PathBuf>,
     /// Failures in a row after which the next provider serves.
     #[param(default = "15", min = 1, max = 1000)]
     pub failures: usize,
@@ -116,6 +130,13 @@ impl ProviderChoice {
 }
 
 impl ModelParams {
+    /// Makes its paths what they are on this machine.
+    pub(super) fn resolve(&mut self, path: impl Fn(&Path) -> PathBuf) {
+        for written in [&mut self.labels, &mut self.floor_images, &mut self.floor_reference] {
+            *written = written.as_deref().map(&path);
+        }
+    }
+
     /// Where a provider's engine comes from; none where it needs none.
     pub(super) fn engine_of(&self, provider: Provider) -> Option<EngineChoice> {
         let usual = match self.provider {

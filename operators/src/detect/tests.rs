@@ -23,6 +23,7 @@ use super::*;
 use crate::testing::reference_data;
 
 mod device;
+mod floor;
 mod golden;
 mod laws;
 mod models;
