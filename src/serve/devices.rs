@@ -41,6 +41,22 @@ pub struct Refused {
     is_loss: bool,
 }
 
+/// A second model that looks at a share of a node's frames.
+#[derive(Debug, Serialize)]
+pub struct Shadow {
+    model: String,
+    provider: String,
+    compared: u64,
+    skipped: u64,
+    failed: u64,
+    matched: u64,
+    only_main: u64,
+    only_shadow: u64,
+    share: f64,
+    mean_score_drift: f64,
+    most_score_drift: f64,
+}
+
 /// An engine that was not there when a model was opened.
 #[derive(Debug, Serialize)]
 pub struct Engine {
@@ -89,6 +105,27 @@ impl Refused {
                 is_loss: refusal.is_loss,
             })
             .collect()
+    }
+}
+
+impl Shadow {
+    /// How far a node's shadow agrees.
+    pub fn of(state: &ComputeState) -> Option<Self> {
+        let shadow = state.shadow.as_ref()?;
+        let [mean, most] = shadow.score_drift;
+        Some(Shadow {
+            model: shadow.model.clone(),
+            provider: shadow.provider.to_string(),
+            compared: shadow.compared,
+            skipped: shadow.skipped,
+            failed: shadow.failed,
+            matched: shadow.matched,
+            only_main: shadow.only_main,
+            only_shadow: shadow.only_shadow,
+            share: shadow.share(),
+            mean_score_drift: mean,
+            most_score_drift: most,
+        })
     }
 }
 
@@ -171,6 +208,7 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .collect();
     providers(out, &all);
     refusals(out, &all);
+    shadows(out, &all);
     let name = "flowrun_model_engine";
     out.family(
         name,
@@ -236,6 +274,60 @@ fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
     out.family(name, "gauge", "The largest batch that the provider is given now.");
     for (node, provider, rung, _) in each() {
         out.sample(name, &[("node", node), ("provider", &provider)], rung.most);
+    }
+}
+
+fn shadows(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let shadows = || {
+        all.iter()
+            .filter_map(|(node, state)| Some((*node, state.shadow.as_ref()?)))
+    };
+    let name = "flowrun_shadow_frames_total";
+    out.family(
+        name,
+        "counter",
+        "Frames that the node's shadow model was to look at, by outcome.",
+    );
+    for (node, shadow) in shadows() {
+        let outcomes = [
+            ("compared", shadow.compared),
+            ("skipped", shadow.skipped),
+            ("failed", shadow.failed),
+        ];
+        for (outcome, count) in outcomes {
+            out.sample(
+                name,
+                &[("node", node), ("model", &shadow.model), ("outcome", outcome)],
+                count,
+            );
+        }
+    }
+    let name = "flowrun_shadow_boxes_total";
+    out.family(
+        name,
+        "counter",
+        "Boxes on those frames, by which of the two models found them.",
+    );
+    for (node, shadow) in shadows() {
+        let boxes = [
+            ("both", shadow.matched),
+            ("main", shadow.only_main),
+            ("shadow", shadow.only_shadow),
+        ];
+        for (by, count) in boxes {
+            out.sample(name, &[("node", node), ("model", &shadow.model), ("found", by)], count);
+        }
+    }
+    let name = "flowrun_shadow_score_drift";
+    out.family(
+        name,
+        "gauge",
+        "How far the scores of boxes that both found are apart, on average and at most.",
+    );
+    for (node, shadow) in shadows() {
+        for (what, drift) in ["mean", "most"].into_iter().zip(shadow.score_drift) {
+            out.sample(name, &[("node", node), ("model", &shadow.model), ("what", what)], drift);
+        }
     }
 }
 

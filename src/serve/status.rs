@@ -9,7 +9,7 @@ use flowrun_engine::run::context::Context;
 use flowrun_engine::site::Mount;
 use serde::Serialize;
 
-use crate::serve::devices::{Decoders, Engine, Pool, Provider, Refused};
+use crate::serve::devices::{Decoders, Engine, Pool, Provider, Refused, Shadow};
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
 use crate::serve::settings::GraphText;
@@ -103,6 +103,7 @@ struct Node {
     p99_ms: f64,
     providers: Vec<Provider>,
     refused: Vec<Refused>,
+    shadow: Option<Shadow>,
     pools: Vec<Pool>,
 }
 
@@ -203,6 +204,7 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 p99_ms: millis(rate.p99_us),
                 providers: Provider::all(&compute),
                 refused: Refused::all(&compute),
+                shadow: Shadow::of(&compute),
                 pools: compute
                     .pools
                     .iter()

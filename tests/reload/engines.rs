@@ -298,3 +298,43 @@ fn nothing_is_built_beside_a_run_in_its_medias_time() {
     run.finish();
     assert_eq!(builder.calls.load(Ordering::SeqCst), 0);
 }
+
+#[test]
+fn a_shadow_comes_and_goes_and_no_row_knows() {
+    if !has_runtime() {
+        return;
+    }
+    let (model, builder) = (Model::new(), Arc::new(Builder::default()));
+    let plain = model.graph("", "").replace("engine=background", "");
+    let shadowed = |share: &str| {
+        let other = format!("model other \"{}\" provider=cpu\nflow seen", model.path().display());
+        let line = format!("detect net shadow=other shadow-share={share}");
+        plain.replace("flow seen", &other).replace("detect net", &line)
+    };
+    let mut run = Edited::built_by(&plain, builder);
+    run.frames(3);
+    for graph in [shadowed("1.0"), shadowed("0.5")] {
+        let receipt = run.edit(&graph);
+        assert_eq!(action_of(&receipt, "seen.boxes").0, "live");
+        assert_eq!(action_of(&receipt, "seen.tracks").0, "kept");
+        let agreed = || {
+            let generation = run.running().context().generation();
+            let place = generation.plan.nodes.iter().position(|node| node.name == "seen.boxes");
+            generation
+                .node(place.expect("a detector"))
+                .compute()
+                .shadow
+                .filter(|shadow| shadow.compared > 5)
+        };
+        until("a comparison", || agreed().is_some());
+        let shadow = agreed().expect("it was there");
+        assert_eq!(
+            (shadow.share(), shadow.score_drift, shadow.failed),
+            (1.0, [0.0, 0.0], 0),
+            "{shadow:?}"
+        );
+    }
+    assert_eq!(action_of(&run.edit(&plain), "seen.boxes").0, "live");
+    run.frames(3);
+    assert_nothing_lost(&mut run);
+}

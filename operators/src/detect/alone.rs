@@ -41,14 +41,22 @@ impl Alone {
             .file_stem()
             .map_or("model".into(), |stem| stem.to_string_lossy().replace(['.', ' '], "-"));
         let detect: Vec<_> = [("model", &*named)].into_iter().chain(detect.iter().copied()).collect();
-        let params = PerCamera::new(written::<DetectParams>(&detect)?, BTreeMap::new());
+        Alone::of(path, &written::<ModelParams>(model)?, written::<DetectParams>(&detect)?)
+    }
+
+    /// As [`Alone::open`], by the parameters themselves.
+    ///
+    /// # Errors
+    /// When the model cannot be used.
+    pub fn of(path: &Path, model: &ModelParams, detect: DetectParams) -> Result<Self> {
+        let params = PerCamera::new(detect, BTreeMap::new());
         let names = Mutex::new(Vec::<Arc<str>>::new());
         let intern = |name: &str| {
             let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
             names.push(name.into());
             Ok(ClassId((names.len() - 1) as u16))
         };
-        let detect = Detect::open(path, &written::<ModelParams>(model)?, params, &intern)?;
+        let detect = Detect::open(path, model, params, &intern)?;
         Ok(Alone {
             lane: detect.lane()?,
             detect,

@@ -6,10 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::{Model, Outcome, Pipeline, Provider, Refusal, Rungs, absent};
 use flowrun_engine::operator::PerCamera;
-use flowrun_engine::rows::Detection;
 
 use super::accelerated::{Accelerator, Unused, Wanted};
-use super::alone::{Found, found_in, job_of};
+use super::alone::{found_in, job_of};
 use super::floor::Floor;
 use super::host::Host;
 use super::params::ProviderChoice;
@@ -103,7 +102,7 @@ impl Climb<'_> {
                 opened.answer(&settings, &mut lane, &mut jobs);
             }
             let [job] = jobs;
-            self.named(opened, job.result)
+            found_in(job.result, |class| opened.name_of(class))
         });
         opened
             .pipelines
@@ -111,13 +110,6 @@ impl Climb<'_> {
             .unwrap_or_else(PoisonError::into_inner)
             .extend(lane.pipeline);
         judged
-    }
-
-    fn named(&self, opened: &Opened, result: Option<Result<Vec<Detection>>>) -> Result<Vec<Found>> {
-        found_in(result, |class| {
-            let place = opened.classes.iter().position(|known| *known == class)?;
-            Some(opened.names[place].as_str().into())
-        })
     }
 
     /// The host's own provider, where it is not what is to be agreed with.

@@ -18,6 +18,7 @@ mod lane;
 pub mod letterbox;
 pub mod nms;
 mod params;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,7 @@ use input::{Input, carried_names, check_task, complete_names, input_of, warm_up}
 use ladder::Climb;
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
+use shadow::{About, Offer, Shadow};
 
 /// Two: one prepares and reads while the other infers.
 const LANES: usize = 2;
@@ -59,6 +61,7 @@ pub struct Detect {
     opened: Arc<Opened>,
     settings: PerCamera<Settings>,
     deadline: Duration,
+    shadow: Option<Arc<Shadow>>,
 }
 
 /// A model that is open, with all that edits of live parameters leave as it is.
@@ -90,10 +93,13 @@ impl Offload for Detect {
 
     fn new(params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Self> {
         let plan = setup.model(&params.base().model)?;
-        let mut model = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
+        let mut model = ModelParams::from_plan(plan)?;
         model.resolve(|path| setup.path(path));
         let intern = |name: &str| Ok(setup.names.intern(name)?);
-        let detect = Detect::open(&setup.path(&plan.path), &model, params, &intern)?;
+        let shadow = About::of(params.base(), setup)?;
+        let shadow = shadow.map(|about| Shadow::open(about, params.base(), setup).map(Arc::new));
+        let mut detect = Detect::open(&setup.path(&plan.path), &model, params, &intern)?;
+        detect.shadow = shadow.transpose()?;
         tracing::info!(
             node = setup.node.name,
             model = %detect.opened.path.display(),
@@ -105,14 +111,23 @@ impl Offload for Detect {
         Ok(detect)
     }
 
-    fn revise(&self, params: PerCamera<DetectParams>, _: &NodeSetup<'_>) -> Result<Option<Self>> {
+    fn revise(&self, params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
         check_shared(&params)?;
         let settings = params.try_map(|params| settings_of(params, &self.opened.names))?;
         let fits = settings.all().all(|settings| settings.max <= self.opened.most_kept);
-        Ok(fits.then(|| Detect {
+        if !fits {
+            return Ok(None);
+        }
+        let shadow = match (About::of(params.base(), setup)?, &self.shadow) {
+            (None, _) => None,
+            (Some(about), Some(shadow)) if *shadow.about() == about => Some(shadow.clone()),
+            (Some(about), _) => Some(Arc::new(Shadow::open(about, params.base(), setup)?)),
+        };
+        Ok(Some(Detect {
             opened: self.opened.clone(),
             settings,
             deadline: params.base().deadline,
+            shadow,
         }))
     }
 
@@ -150,6 +165,7 @@ impl Offload for Detect {
             },
             refusals: self.opened.refusals.clone(),
             lacking: self.opened.lacking.clone(),
+            shadow: self.shadow.as_ref().map(|shadow| shadow.state()),
         }
     }
 
@@ -179,6 +195,35 @@ impl Offload for Detect {
         if let Err(error) = served {
             jobs.iter_mut().for_each(|job| job.result = Some(Err(error.clone())));
         }
+        if let Some(shadow) = &self.shadow {
+            jobs.iter().for_each(|job| self.show(shadow, job));
+        }
+    }
+}
+
+impl Detect {
+    /// Shows the shadow a frame that it chooses, with what was found on it.
+    fn show(&self, shadow: &Shadow, job: &Job<Frame, Detection>) {
+        let (Some(Ok(rows)), Some(frame), true) = (&job.result, job.input.first(), shadow.chooses(&job.at)) else {
+            return;
+        };
+        let named = |detection: &Detection| Found {
+            class: self.opened.name_of(detection.class).unwrap_or_else(|| "?".into()),
+            score: detection.score,
+            bbox: detection.bbox,
+        };
+        let settings = self.settings.get(job.at.camera);
+        let classes = settings.classes.as_ref().map(|wanted| {
+            let names = self.opened.names.iter().zip(wanted);
+            let wanted = names.filter(|(_, wanted)| **wanted);
+            wanted.map(|(name, _)| name.as_str().into()).collect()
+        });
+        shadow.offer(Offer {
+            picture: frame.picture.clone(),
+            found: rows.iter().map(named).collect(),
+            min_score: settings.min_score,
+            classes,
+        });
     }
 }
 
@@ -273,6 +318,7 @@ impl Detect {
             opened: Arc::new(opened),
             settings,
             deadline: base.deadline,
+            shadow: None,
         })
     }
 }
@@ -300,6 +346,12 @@ impl Detect {
 }
 
 impl Opened {
+    /// What the model calls a class.
+    fn name_of(&self, class: ClassId) -> Option<Arc<str>> {
+        let place = self.classes.iter().position(|known| *known == class)?;
+        Some(self.names.get(place)?.as_str().into())
+    }
+
     /// Answers jobs in batches of at most `most`, on the device.
     fn answer_on_device(
         &self,
@@ -417,13 +469,22 @@ fn cores() -> usize {
 
 /// One model serves all cameras, so what makes the model cannot differ among them.
 fn check_shared(params: &PerCamera<DetectParams>) -> Result<()> {
-    let shared = |params: &DetectParams| (params.model.clone(), params.batch, params.deadline, params.threads);
+    let shared = |params: &DetectParams| {
+        let shadow = (params.shadow.clone(), params.shadow_share);
+        (
+            params.model.clone(),
+            params.batch,
+            params.deadline,
+            params.threads,
+            shadow,
+        )
+    };
     let base = shared(params.base());
     if params.all().all(|other| shared(other) == base) {
         return Ok(());
     }
     Err(
-        OperatorError::new("`model`, `batch`, `deadline` and `threads` hold for all cameras")
+        OperatorError::new("`model`, `batch`, `deadline`, `threads`, `shadow` and `shadow-share` hold for all cameras")
             .help("take them out of `for`, or give those cameras a flow of their own"),
     )
 }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flowrun_dsl::params::{Choice, Model, Params, Ref};
+use flowrun_dsl::plan::ModelPlan;
+use flowrun_engine::errors::Result;
 use flowrun_engine::infer::{AUTO, BreakerPolicy, Provider};
 
 /// Finds objects on pictures with a YOLO model.
@@ -27,6 +29,13 @@ pub struct DetectParams {
     /// Whether boxes of different classes compete too.
     #[param(live, default = "#false")]
     pub agnostic: bool,
+    /// A second model that looks at a share of the frames beside this one, to see how far they agree: in the status and
+    /// `/metrics`. It changes no row and delays none; what it has no time for is left out and counted.
+    #[param(live)]
+    pub shadow: Option<Ref<Model>>,
+    /// The share of each camera's frames that the shadow looks at.
+    #[param(live, default = "0.05", min = 0.0, max = 1.0)]
+    pub shadow_share: f32,
     /// Pictures that are inferred together at most: what the model was exported for, else 32 on a GPU and 1 on the host's
     /// processor, where more gains nothing.
     #[param(min = 1, max = 64)]
@@ -130,6 +139,14 @@ impl ProviderChoice {
 }
 
 impl ModelParams {
+    /// As a graph gives them.
+    ///
+    /// # Errors
+    /// When a value is none, which a checked plan rules out.
+    pub(super) fn from_plan(plan: &ModelPlan) -> Result<Self> {
+        Ok(ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?)
+    }
+
     /// Makes its paths what they are on this machine.
     pub(super) fn resolve(&mut self, path: impl Fn(&Path) -> PathBuf) {
         for written in [&mut self.labels, &mut self.floor_images, &mut self.floor_reference] {

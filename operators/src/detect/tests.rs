@@ -27,6 +27,7 @@ mod floor;
 mod golden;
 mod laws;
 mod models;
+mod shadow;
 
 /// Whether models can be run here.
 fn has_runtime() -> bool {

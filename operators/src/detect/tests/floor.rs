@@ -8,7 +8,7 @@ use super::super::ladder::Climb;
 use super::*;
 
 /// A folder with pictures of grey, the model `net.onnx`, and `other.onnx`, which is surer of one of its two boxes.
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("photos")).unwrap();
     for level in [180, 220, 250] {
