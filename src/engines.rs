@@ -61,6 +61,10 @@ fn arguments(wanted: &EngineWanted) -> Vec<String> {
     for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, number?))) {
         arguments.extend([name.to_owned(), number.to_string()]);
     }
+    arguments.extend(["--precision".to_owned(), wanted.precision.word().to_owned()]);
+    if let Some(table) = &wanted.calibration {
+        arguments.extend(["--calibration".to_owned(), path(table)]);
+    }
     arguments.extend(["--".to_owned(), path(&wanted.model)]);
     arguments
 }
@@ -139,6 +143,8 @@ fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<usi
 
 #[cfg(test)]
 mod tests {
+    use flowrun_engine::infer::Precision;
+
     use super::*;
 
     fn wanted() -> EngineWanted {
@@ -149,6 +155,8 @@ mod tests {
             device: 1,
             batch: Some(8),
             effort: None,
+            precision: Precision::Int8,
+            calibration: Some("ranges.table".into()),
             folder: "cache".into(),
         }
     }
@@ -158,7 +166,8 @@ mod tests {
         let said = arguments(&wanted()).join(" ");
         assert_eq!(
             said,
-            "model build --beside-a-run --provider tensorrt --device 1 --batch 8 -- -models/m.onnx"
+            "model build --beside-a-run --provider tensorrt --device 1 --batch 8 --precision int8 \
+             --calibration ranges.table -- -models/m.onnx"
         );
     }
 

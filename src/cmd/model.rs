@@ -91,6 +91,33 @@ struct Build {
     /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
     effort: Option<u8>,
+    #[command(flatten)]
+    numbers: Numbers,
+}
+
+/// What TensorRT computes in.
+#[derive(Args)]
+struct Numbers {
+    /// The numbers that TensorRT computes in, as the model's `precision=` in the graph
+    #[arg(long, value_parser = ["fp32", "fp16", "int8"], default_value = "fp16")]
+    precision: String,
+    /// The table of ranges for int8, as the model's `calibration=` in the graph
+    #[arg(long)]
+    calibration: Option<PathBuf>,
+}
+
+impl Numbers {
+    /// As parameters of a model.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let table = self
+            .calibration
+            .iter()
+            .map(|table| ("calibration", table.display().to_string()));
+        [("precision", self.precision.clone())]
+            .into_iter()
+            .chain(table)
+            .collect()
+    }
 }
 
 #[derive(Args)]
@@ -111,6 +138,9 @@ struct Compare {
     /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
     effort: Option<u8>,
+    // Of the second alone.
+    #[command(flatten)]
+    numbers: Numbers,
     /// Boxes that a model is less sure of do not count
     #[arg(long, default_value_t = 0.35)]
     min_score: f32,
@@ -155,6 +185,8 @@ impl Build {
             ("device", device.as_str()),
         ];
         model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+        let numbers = self.numbers.parameters();
+        model.extend(numbers.iter().map(|(name, value)| (*name, value.as_str())));
         let opened = Alone::open(&self.model, &model, &detect)?;
         if opened.provider() == self.provider.provider() {
             println!("{}: its {} engine is there", self.model.display(), opened.provider());
@@ -189,12 +221,17 @@ impl Compare {
         let pictures = photos(&self.images)?;
         let least = asked_for(self.min_score).to_string();
         let effort = self.effort.map(|effort| effort.to_string());
-        let open = |path: &Path, on: On| {
+        let numbers = self.numbers.parameters();
+        let open = |path: &Path, on: On, numbers: &[(&'static str, String)]| {
             let mut model = vec![("provider", on.name())];
             model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+            model.extend(numbers.iter().map(|(name, value)| (*name, value.as_str())));
             Alone::open(path, &model, &[("min-score", &least)])
         };
-        let (mut first, mut second) = (open(&self.first, self.first_on)?, open(&self.second, self.second_on)?);
+        let (mut first, mut second) = (
+            open(&self.first, self.first_on, &[])?,
+            open(&self.second, self.second_on, &numbers)?,
+        );
         for (path, opened) in [(&self.first, &first), (&self.second, &second)] {
             println!("{} on {}", path.display(), opened.provider());
             opened

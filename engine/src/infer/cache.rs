@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::runtime::runtime;
-use super::tensorrt::TensorRt;
+use super::tensorrt::{TensorRt, table_name};
 use crate::device::{Chip, Cuda, cuda, tensorrt_version};
 use crate::errors::{OperatorError, Result};
 
@@ -49,19 +49,24 @@ impl EngineCache {
         let mut file = File::open(model).map_err(|error| format!("model `{}`: {error}", model.display()))?;
         io::copy(&mut file, &mut hash)?;
         let TensorRt {
-            half,
-            int8,
+            precision,
+            calibration,
             workspace_bytes,
             effort,
             shapes,
             ..
         } = options;
         let (major, minor) = chip.capability;
+        let (half, int8) = (precision.takes_half(), precision.takes_int8());
         let about = format!(
             "{} {major}.{minor} {} {versions} {half} {int8} {workspace_bytes} {effort:?} {shapes:?}",
             chip.name, chip.multiprocessors
         );
         hash.update(about.as_bytes());
+        if let (Some(table), true) = (calibration, int8) {
+            let about = |error| format!("calibration table `{}`: {error}", table.display());
+            io::copy(&mut File::open(table).map_err(about)?, &mut hash).map_err(about)?;
+        }
         let folder = root.join(hex(&hash.finalize()[..16]));
         private_folder(root)?;
         private_folder(&folder)?;
@@ -152,6 +157,18 @@ pub struct EngineBuild {
 }
 
 impl EngineBuild {
+    /// Puts what the build reads beside it: the calibration table, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn equip(&self, options: &TensorRt) -> Result<()> {
+        if let (Some(table), true) = (&options.calibration, options.precision.takes_int8()) {
+            let about = |error| format!("calibration table `{}`: {error}", table.display());
+            fs::copy(table, self.cache.folder.join(table_name(table))).map_err(about)?;
+        }
+        Ok(())
+    }
+
     /// Writes down that the build is finished, with what it left.
     ///
     /// # Errors
@@ -232,6 +249,8 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::tensorrt::Precision;
+
     use super::*;
 
     fn chip() -> Chip {
@@ -280,10 +299,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plain = opened(folder.path(), &TensorRt::default()).unwrap();
         let whole = TensorRt {
-            half: false,
+            precision: Precision::Fp32,
             ..TensorRt::default()
         };
         assert_ne!(plain, opened(folder.path(), &whole).unwrap());
+        let table = folder.path().join("ranges.table");
+        fs::write(&table, "ranges").unwrap();
+        let mut bytes = TensorRt {
+            precision: Precision::Int8,
+            ..TensorRt::default()
+        };
+        let quantised = opened(folder.path(), &bytes).unwrap();
+        bytes.calibration = Some(table.clone());
+        let calibrated = opened(folder.path(), &bytes).unwrap();
+        assert!(plain != quantised && quantised != calibrated);
+        let build = calibrated.begin().unwrap().unwrap();
+        build.equip(&bytes).unwrap();
+        assert_eq!(
+            fs::read(calibrated.folder().join("calibration.table")).unwrap(),
+            b"ranges"
+        );
+        fs::write(&table, "other ranges").unwrap();
+        assert_ne!(calibrated, opened(folder.path(), &bytes).unwrap());
         let model = folder.path().join("m.onnx");
         let below = |chip: &Chip, versions| {
             EngineCache::below(

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use super::provider::Provider;
+use super::tensorrt::Precision;
 use crate::errors::Result;
 
 /// An engine that is not there, with all that it takes to build it.
@@ -24,6 +25,10 @@ pub struct EngineWanted {
     pub batch: Option<usize>,
     /// How hard TensorRT looks for fast kernels, where the graph says so.
     pub effort: Option<usize>,
+    /// The numbers that it computes in.
+    pub precision: Precision,
+    /// The table of ranges, where the graph names one.
+    pub calibration: Option<PathBuf>,
     /// Where it is looked for, as [`EngineCache::folder`](super::EngineCache::folder): two that have it alike are one.
     pub folder: PathBuf,
 }
@@ -201,6 +206,8 @@ mod tests {
             device: 0,
             batch: None,
             effort: None,
+            precision: Precision::Fp16,
+            calibration: None,
             folder: folder.into(),
         }
     }

@@ -99,6 +99,7 @@ impl Accelerator {
             placement.tensorrt = tensorrt(wanted, most);
             let cache = EngineCache::open(wanted.model, device.chip(), &placement.tensorrt)?;
             build = engine(provider, wanted, &*device, &cache, choice)?;
+            build.iter().try_for_each(|build| build.equip(&placement.tensorrt))?;
             placement.tensorrt.folder = Some(cache.folder().to_owned());
         }
         let ladder: &'static [Provider] = match provider {
@@ -210,6 +211,8 @@ fn tensorrt(wanted: &Wanted<'_>, most: usize) -> TensorRt {
     let shape = |batch: usize| format!("{}:{batch}x3x{height}x{width}", wanted.input_name);
     let mut options = TensorRt {
         effort: wanted.params.effort.map(|effort| effort as u8),
+        precision: wanted.params.precision,
+        calibration: wanted.params.calibration.clone(),
         ..TensorRt::default()
     };
     if let Batch::UpTo(_) = wanted.input.batch {
@@ -246,6 +249,8 @@ fn engine(
                 device: wanted.params.device,
                 batch: wanted.batch,
                 effort: wanted.params.effort,
+                precision: wanted.params.precision,
+                calibration: wanted.params.calibration.clone(),
                 folder: cache.folder().to_owned(),
             };
             Err(Unused::Lacks(Box::new(lacking), missing()))

@@ -18,6 +18,7 @@ mod lane;
 pub mod letterbox;
 pub mod nms;
 mod params;
+mod precision;
 mod shadow;
 #[cfg(test)]
 mod tests;
@@ -254,6 +255,7 @@ impl Detect {
             cause: format!("model `{}`: {}", base.model.name(), error.cause),
             remedy: error.remedy,
         };
+        precision::check(path, model_params).map_err(about)?;
         check_task(&model).map_err(about)?;
         let input = input_of(&model, base.batch).map_err(about)?;
         let names = match &model_params.labels {

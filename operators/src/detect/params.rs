@@ -6,7 +6,7 @@ use std::time::Duration;
 use flowrun_dsl::params::{Choice, Model, Params, Ref};
 use flowrun_dsl::plan::ModelPlan;
 use flowrun_engine::errors::Result;
-use flowrun_engine::infer::{AUTO, BreakerPolicy, Provider};
+use flowrun_engine::infer::{AUTO, BreakerPolicy, Precision, Provider};
 
 /// Finds objects on pictures with a YOLO model.
 #[derive(Clone, Debug, Params)]
@@ -93,6 +93,13 @@ pub struct ModelParams {
     /// Where TensorRT's engine comes from where none is built for this model and GPU: `background` with `provider=auto`,
     /// `before` with `provider=tensorrt`, unless given. With `provider=twin` it has the twin play a provider with engines.
     pub engine: Option<EngineChoice>,
+    /// The numbers that TensorRT computes in: `fp32`, `fp16` or `int8`, which needs a model that is quantised itself
+    /// (with QuantizeLinear and DequantizeLinear nodes), or `calibration`. Other providers compute as the model says.
+    #[param(default = "fp16")]
+    pub precision: Precision,
+    /// The table of ranges by which TensorRT computes a model in int8 that is not quantised itself: what ONNX Runtime's
+    /// calibration tool writes (`.flatbuffers`), or TensorRT's own.
+    pub calibration: Option<PathBuf>,
     /// How hard TensorRT looks for fast kernels while it builds an engine, from 0, which takes a minute, to 5; its own
     /// choice unless given.
     #[param(min = 0, max = 5)]
@@ -149,7 +156,12 @@ impl ModelParams {
 
     /// Makes its paths what they are on this machine.
     pub(super) fn resolve(&mut self, path: impl Fn(&Path) -> PathBuf) {
-        for written in [&mut self.labels, &mut self.floor_images, &mut self.floor_reference] {
+        for written in [
+            &mut self.labels,
+            &mut self.calibration,
+            &mut self.floor_images,
+            &mut self.floor_reference,
+        ] {
             *written = written.as_deref().map(&path);
         }
     }

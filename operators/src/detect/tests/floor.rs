@@ -162,3 +162,30 @@ fn a_floor_without_pictures_is_an_error() {
     let alone = [("provider", "cpu"), ("floor-reference", "net.onnx")];
     assert!(of(&alone).contains("without `floor-images`"));
 }
+
+#[test]
+fn int8_without_a_word_on_what_bytes_mean_is_an_error_on_every_machine() {
+    if !has_runtime() {
+        return;
+    }
+    let folder = folder();
+    let table = folder.path().join("ranges.flatbuffers");
+    fs::write(&table, "ranges").unwrap();
+    let of = |given: &[(&str, &str)]| {
+        let params = PerCamera::new(params(&[]), BTreeMap::new());
+        detect_of(
+            &folder.path().join("net.onnx"),
+            &[&[("provider", "cpu")], given].concat(),
+            params,
+        )
+    };
+    let refused = of(&[("precision", "int8")]).err().unwrap();
+    assert!(refused.cause.contains("a calibration table"), "{refused:?}");
+    assert!(refused.remedy.unwrap().contains("QuantizeLinear"));
+    let calibration = ("calibration", table.to_str().unwrap());
+    of(&[("precision", "int8"), calibration]).unwrap();
+    let idle = of(&[("precision", "fp16"), calibration]).err().unwrap();
+    assert!(idle.cause.contains("is for `precision=int8`"), "{idle:?}");
+    let absent = of(&[("precision", "int8"), ("calibration", "/nowhere")]).err().unwrap();
+    assert!(absent.cause.contains("is no file"), "{absent:?}");
+}
