@@ -10,9 +10,11 @@ mod engines;
 mod invalid;
 #[path = "../fuzz/mutate.rs"]
 mod mutate;
+mod pair;
 #[path = "../support/rtsp.rs"]
 mod rtsp;
 mod scene;
+mod schedule;
 mod soak;
 mod stamp;
 mod viewer;

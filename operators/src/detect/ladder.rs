@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use flowrun_engine::device::is_out_of_memory;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::{Model, Outcome, Pipeline, Provider, Refusal, Rungs, absent};
 use flowrun_engine::operator::PerCamera;
@@ -14,9 +15,14 @@ use super::host::Host;
 use super::params::ProviderChoice;
 use super::{DetectLane, Opened};
 
+/// How a device is opened for a provider.
+pub(super) type OpenDevice<'a> = &'a dyn Fn(Provider, &Wanted<'_>) -> Result<Accelerator, Unused>;
+
 /// What opening a model needs to try its providers.
 pub(super) struct Climb<'a> {
     pub wanted: Wanted<'a>,
+    /// Opens a provider's device.
+    pub open: OpenDevice<'a>,
     /// What the graph demands of each.
     pub floor: Option<&'a Floor>,
     /// Opens the model once more on the host, by one of these.
@@ -28,14 +34,15 @@ impl Climb<'_> {
     /// host's provider is held to the floor too.
     ///
     /// # Errors
-    /// When a provider that the graph asks for by name is under the floor, or nothing that is left is good enough.
+    /// When a device is there and has too little memory; when a provider that the graph asks for by name is under the
+    /// floor, or nothing that is left is good enough.
     pub fn climb(&self, opened: &mut Opened, ladder: &[Provider]) -> Result<()> {
         for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
             if let Some(refusal) = absent(provider) {
                 opened.refusals.push(refusal);
                 continue;
             }
-            let taken = Accelerator::new(provider, &self.wanted).and_then(|accelerator| {
+            let taken = (self.open)(provider, &self.wanted).and_then(|accelerator| {
                 let pipelines = accelerator.pipelines(self.wanted.model, self.wanted.lanes)?;
                 Ok((accelerator, pipelines))
             });
@@ -48,6 +55,8 @@ impl Climb<'_> {
                     opened.lacking.get_or_insert(*engine);
                     error
                 }
+                // What stands in for a device would not keep up, and nobody asked for that.
+                Err(Unused::Fails(error)) if is_out_of_memory(&error.cause) => return Err(error),
                 Err(Unused::Fails(error)) => error,
             };
             tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");

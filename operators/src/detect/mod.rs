@@ -27,7 +27,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use flowrun_dsl::params::Params;
 use flowrun_engine::device::{Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
@@ -304,6 +303,7 @@ impl Detect {
                 lanes: LANES,
             },
             floor: floor.as_ref(),
+            open: &Accelerator::new,
             again: &|on| again(shares[0], on),
         };
         climb.climb(&mut opened, ladder).map_err(about)?;

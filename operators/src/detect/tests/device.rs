@@ -1,7 +1,8 @@
 //! `detect` on devices: the twin always, NVIDIA's where there is one. Against the same on the host.
 
-use flowrun_engine::device::{CudaStream, Device, HeadShape, ResidentPool, every_device, found, letterboxed};
+use flowrun_engine::device::{CudaStream, Device, HeadShape, ResidentPool, Twin, every_device, found, letterboxed};
 
+use super::super::ladder::OpenDevice;
 use super::super::letterbox::fit;
 use super::*;
 
@@ -455,4 +456,61 @@ fn gpu_photos_are_found_as_on_the_host() {
             );
         }
     }
+}
+
+/// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
+/// is not there is done without.
+#[test]
+fn a_device_with_too_little_memory_is_refused_with_the_sums() {
+    if !has_runtime() {
+        return;
+    }
+    let path = fixtures().join("dynamic.onnx");
+    let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
+    let climbed = |open: OpenDevice<'_>| {
+        let (detect, _) = detect_by(&path, "cpu", &[("batch", "32")]);
+        let mut opened = Arc::into_inner(detect.opened).unwrap();
+        let model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+        let input = input_of(&model, Some(32)).unwrap();
+        let climb = Climb {
+            wanted: Wanted {
+                name: "m",
+                model: &path,
+                params: &params,
+                input: &input,
+                input_name: &model.input().name,
+                symbol: model.batch_symbol(),
+                head: opened.head.form(100),
+                batch: Some(32),
+                lanes: 2,
+            },
+            open,
+            floor: None,
+            again: &|_| panic!("the host's provider stays"),
+        };
+        let climbed = climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu]);
+        climbed.map(|()| (opened.accelerator.is_some(), opened.refusals.len()))
+    };
+    let of = |mebibytes: usize| {
+        let twin = Twin::new(mebibytes << 20);
+        let device: Arc<dyn Device> = twin.clone();
+        let open = |provider, wanted: &Wanted<'_>| Accelerator::on(device.clone(), provider, wanted);
+        (climbed(&open), twin)
+    };
+    let (enough, _) = of(1 << 10);
+    assert_eq!(enough.unwrap(), (true, 0));
+    let (refused, twin) = of(1);
+    let error = refused.unwrap_err();
+    for part in [
+        "2 lanes",
+        "batches of up to 32",
+        "1 of 1 MiB were free",
+        "the device has no",
+    ] {
+        assert!(error.cause.contains(part), "{part}: {}", error.cause);
+    }
+    assert!(error.remedy.unwrap().contains("`batch="));
+    assert_eq!(twin.taken_bytes(), 0, "what was opened is given back");
+    let missing = |_: Provider, _: &Wanted<'_>| Err(OperatorError::new("no device: none is here").into());
+    assert_eq!(climbed(&missing).unwrap(), (false, 1));
 }

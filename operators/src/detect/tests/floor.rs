@@ -126,6 +126,7 @@ fn one_that_is_not_named_makes_way_for_the_next() {
                 lanes: LANES,
             },
             floor: Some(&floor),
+            open: &Accelerator::new,
             again: &|_| panic!("the host's provider is what is to be agreed with"),
         };
         climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu]).unwrap();
