@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::Answer;
-use crate::device::PoolState;
+use crate::device::{PoolState, TiersState};
 use crate::infer::RungState;
 use crate::registry::ErasedOffload;
 
@@ -36,6 +36,8 @@ pub struct ComputeState {
     pub serving: Option<usize>,
     /// Its pools of memory, by name.
     pub pools: Vec<(&'static str, PoolState)>,
+    /// The tiers in which it keeps pictures, where it keeps any.
+    pub tiers: Option<TiersState>,
 }
 
 impl NodeMetrics {

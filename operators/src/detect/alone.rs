@@ -78,6 +78,7 @@ impl Alone {
             picture: picture.clone(),
             truth: None,
             packets: Rows::default(),
+            taken: None,
         };
         let mut jobs = [Job {
             at: At::default(),

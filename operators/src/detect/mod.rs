@@ -139,6 +139,7 @@ impl Offload for Detect {
                 ],
                 None => Vec::new(),
             },
+            tiers: None,
         }
     }
 
