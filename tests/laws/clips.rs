@@ -64,6 +64,7 @@ fn shown(file: &Path) -> Option<Vec<u64>> {
     let text = String::from_utf8(output.stdout).expect("times are text");
     let times = text
         .lines()
+        .filter(|line| !line.is_empty())
         .map(|line| line.trim_end_matches(',').parse::<f64>().expect("a time"));
     let times: Vec<f64> = times.collect();
     Some(

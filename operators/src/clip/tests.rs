@@ -1,3 +1,5 @@
+//! One camera's pictures, by hand and against the definition.
+
 use flowrun_dsl::value::Value;
 use flowrun_engine::frame::{Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun_engine::rows::{At, Size};
@@ -97,7 +99,7 @@ fn a_clip_has_the_pictures_before_and_after_its_event() {
     (0..20).for_each(|number| run.frame(number * 100, number == 8));
     let expected: Vec<(i64, u8)> = (5..=10).map(|number| (number * 100, number as u8)).collect();
     assert_eq!(run.out, expected);
-    assert_eq!(run.tiers.state().tiers[2].pictures, 3, "what may still be wanted waits");
+    assert_eq!(run.tiers.state().tiers[2].pictures, 4, "what may still be wanted waits");
     assert!(run.errors.is_empty());
 }
 
@@ -126,7 +128,11 @@ fn pictures_for_which_there_was_no_room_are_an_error_and_the_rest_follows() {
     let error = &run.errors[0];
     assert!(error.cause.starts_with("7 pictures"), "{error:?}");
     assert!(error.remedy.as_ref().unwrap().contains("cold="));
-    assert_eq!(run.times(), [800, 900, 1_000]);
+    assert_eq!(
+        run.times(),
+        [700, 800, 900, 1_000],
+        "pictures go before what is told of others"
+    );
 }
 
 #[test]

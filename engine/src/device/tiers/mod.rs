@@ -20,7 +20,6 @@ mod store;
 mod tests;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Surface;
@@ -33,7 +32,7 @@ use crate::frame::{Picture, PictureLayout, PictureMemory};
 use archive::{Archive, Extent};
 use kept::{Kept, Lent};
 use shelf::Shelf;
-use state::Gauges;
+use state::{Gauges, Mark};
 pub use state::{Tier, TierState, TiersState};
 use store::Store;
 
@@ -122,12 +121,12 @@ impl Tiers {
             Some(place) => place,
             None => self.keep_on_host(layout, memory)?,
         };
-        let lost = Arc::new(AtomicBool::new(false));
+        let mark = Arc::new(Mark::default());
         Ok(Retained {
-            id: self.lock().insert(place, packed(layout).1, &lost),
+            id: self.lock().insert(place, packed(layout).1, &mark),
             layout,
             tiers: self.clone(),
-            lost,
+            mark,
         })
     }
 
@@ -236,14 +235,18 @@ pub struct Retained {
     id: u64,
     layout: PictureLayout,
     tiers: Arc<Tiers>,
-    /// Set when it is forgotten.
-    lost: Arc<AtomicBool>,
+    mark: Arc<Mark>,
 }
 
 impl Retained {
     /// Whether it was forgotten for want of room, or lost with a device or disk.
     pub fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Relaxed)
+        self.mark.is_lost()
+    }
+
+    /// It is going to be read: from here on it is not forgotten to make room for others.
+    pub fn want(&self) {
+        self.mark.want();
     }
 
     /// Brings it to where the host can read it. What waits on disk comes back to memory where there is room.
@@ -255,8 +258,9 @@ impl Retained {
         Ok(Box::new(Kept::new(self.layout, Ok(lent))))
     }
 
-    /// As a picture that is read when somebody looks at it. One that cannot be read then is grey and says so.
+    /// As a picture that is wanted, and read when somebody looks at it. One that cannot be read then is grey and says so.
     pub fn into_picture(self) -> Picture {
+        self.want();
         let layout = self.layout;
         Picture::retained(layout, move || match self.read() {
             Ok(memory) => memory,

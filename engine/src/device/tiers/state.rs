@@ -1,6 +1,6 @@
 //! The tiers, and how they stand.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::TierBudgets;
 
@@ -141,5 +141,27 @@ impl Gauges {
             forgotten: load(&self.forgotten),
             failed: load(&self.failed),
         }
+    }
+}
+
+/// What a picture's place and whoever has it tell each other without waiting.
+#[derive(Debug, Default)]
+pub(super) struct Mark {
+    lost: AtomicBool,
+    wanted: AtomicBool,
+}
+
+impl Mark {
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+    }
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+    pub fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
+    }
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed)
     }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::super::fault::Fault;
 use super::super::memory::{Buffer, Pinned};
 use super::super::surface::Surface;
 use super::resident::Link;
-use super::{Archive, Extent, Gauges, Lent, Place, Shelf, Tier, TierBudgets};
+use super::{Archive, Extent, Gauges, Lent, Mark, Place, Shelf, Tier, TierBudgets};
 use crate::errors::{OperatorError, Result, worth_logging};
 
 /// A picture and its place.
@@ -16,7 +15,7 @@ use crate::errors::{OperatorError, Result, worth_logging};
 struct Entry {
     place: Place,
     bytes: usize,
-    lost: Arc<AtomicBool>,
+    mark: Arc<Mark>,
 }
 
 /// All that is behind the lock. Pictures are numbered in the order in which they came.
@@ -56,11 +55,11 @@ impl Store {
     }
 
     /// Gives a new picture its number.
-    pub fn insert(&mut self, place: Place, bytes: usize, lost: &Arc<AtomicBool>) -> u64 {
+    pub fn insert(&mut self, place: Place, bytes: usize, mark: &Arc<Mark>) -> u64 {
         let id = self.next;
         self.next += 1;
-        let lost = lost.clone();
-        self.settle(id, Entry { place, bytes, lost });
+        let mark = mark.clone();
+        self.settle(id, Entry { place, bytes, mark });
         id
     }
 
@@ -185,9 +184,14 @@ impl Store {
             if let Some(extent) = archive.write(bytes)? {
                 return Ok(Some(extent));
             }
-            match self.by_age[Tier::Archive as usize].first().copied() {
-                Some(oldest) if oldest < age && !self.reading => self.forget(oldest),
-                _ => return Ok(None),
+            if self.reading {
+                return Ok(None);
+            }
+            let mut older = self.by_age[Tier::Archive as usize].range(..age);
+            let unwanted = |id: &&u64| self.entries.get(*id).is_some_and(|entry| !entry.mark.is_wanted());
+            match older.find(unwanted).copied() {
+                Some(oldest) => self.forget(oldest),
+                None => return Ok(None),
             }
         }
     }
@@ -203,6 +207,8 @@ impl Store {
         if !could_hold {
             return false;
         }
+        // Those that cannot leave: readers have them, or they are wanted and no lower tier has room.
+        let mut stay = 0;
         loop {
             let has_room = match tier {
                 Tier::Hot => self.hot.has_room(bytes),
@@ -212,36 +218,33 @@ impl Store {
             if has_room {
                 return true;
             }
-            let older = self.by_age[tier as usize].range(..age);
+            let older = self.by_age[tier as usize].range(stay..age);
             let free = |id: &&u64| self.entries.get(*id).is_some_and(|entry| !entry.place.is_held());
             let Some(oldest) = older.into_iter().find(free).copied() else {
                 return false;
             };
-            if !self.demote(oldest) {
-                return false;
-            }
+            self.demote(oldest);
+            stay = oldest + 1;
         }
     }
 
-    /// Sends a picture down: to the next tier that takes it, or into oblivion. False where it has to stay.
-    fn demote(&mut self, id: u64) -> bool {
-        let Some(entry) = self.uproot(id) else { return false };
+    /// Sends a picture down: to the next tier that takes it, or into oblivion. One that may not be forgotten stays.
+    fn demote(&mut self, id: u64) {
+        let Some(entry) = self.uproot(id) else { return };
         let from = entry.place.tier();
         match self.lower(&entry, id) {
             Ok(Some(place)) => {
                 self.gauges.demoted(from);
-                let Entry { bytes, lost, .. } = entry;
+                let Entry { bytes, mark, .. } = entry;
                 self.release(entry.place);
-                self.settle(id, Entry { place, bytes, lost });
+                self.settle(id, Entry { place, bytes, mark });
             }
-            Ok(None) if self.reading => {
+            Ok(None) if self.reading || entry.mark.is_wanted() => {
                 self.settle(id, entry);
-                return false;
             }
             Ok(None) => self.lose(entry),
             Err(error) => self.fail(entry, &error),
         }
-        true
     }
 
     /// A place for a picture below its own, with its bytes in it; none where no tier has room.
@@ -308,27 +311,27 @@ impl Store {
 
     /// There is no room for a picture.
     fn lose(&mut self, entry: Entry) {
-        entry.lost.store(true, Ordering::Relaxed);
+        entry.mark.lose();
         self.gauges.forgotten();
         self.release(entry.place);
     }
 
     /// A device or a disk has cost a picture.
     fn fail(&mut self, entry: Entry, error: &OperatorError) {
-        self.count_failure(&entry.lost, entry.place.tier(), error);
+        self.count_failure(&entry.mark, entry.place.tier(), error);
         self.release(entry.place);
     }
 
-    fn count_failure(&self, lost: &AtomicBool, tier: Tier, error: &OperatorError) {
-        lost.store(true, Ordering::Relaxed);
+    fn count_failure(&self, mark: &Mark, tier: Tier, error: &OperatorError) {
+        mark.lose();
         if worth_logging(self.gauges.failed()) {
             let remedy = error.remedy.as_deref().unwrap_or_default();
             tracing::error!(tier = tier.word(), %error, remedy, "a kept picture is lost");
         }
     }
 
-    /// Lends a picture's bytes. What lies on disk comes back to pageable memory where there is room; what lies on a device
-    /// stays there, and its reader has a copy.
+    /// Lends a picture's bytes. What lies on disk comes back to pageable memory where room for it costs no other picture;
+    /// else, and from a device, its reader has a copy.
     ///
     /// # Errors
     /// When it is gone, or its device or disk fails.
@@ -346,41 +349,34 @@ impl Store {
         let Some(entry) = self.uproot(id) else {
             return Err("a kept picture is nowhere".into());
         };
-        let mut memory = vec![0; bytes];
+        let block = match entry.place.tier() {
+            Tier::Archive => {
+                self.reading = true;
+                let block = self.cold_block(bytes, u64::MAX);
+                self.reading = false;
+                block
+            }
+            _ => None,
+        };
+        let promoted = block.is_some();
+        let mut memory = block.unwrap_or_else(|| vec![0; bytes]);
         if let Err(error) = self.copy(&entry.place, &mut memory) {
+            if promoted {
+                self.cold.give(memory);
+            }
             self.fail(entry, &error);
             return Err(error);
         }
-        if entry.place.tier() == Tier::Hot {
+        if !promoted {
             self.settle(id, entry);
             return Ok(Lent::Own(memory));
         }
-        let Entry { place, lost, .. } = entry;
-        // What it took on disk is room for those that make way.
+        let (memory, Entry { place, mark, .. }) = (Arc::new(memory), entry);
+        self.gauges.promoted(place.tier());
         self.release(place);
-        self.reading = true;
-        let block = self.cold_block(bytes, u64::MAX);
-        self.reading = false;
-        if let Some(mut block) = block {
-            block.copy_from_slice(&memory);
-            let memory = Arc::new(block);
-            self.gauges.promoted(Tier::Archive);
-            let place = Place::Cold(memory.clone());
-            self.settle(id, Entry { place, bytes, lost });
-            return Ok(Lent::Cold(memory));
-        }
-        match self.file(&memory, id) {
-            Ok(Some(extent)) => {
-                let place = Place::Archive(extent);
-                self.settle(id, Entry { place, bytes, lost });
-            }
-            Ok(None) => {
-                lost.store(true, Ordering::Relaxed);
-                self.gauges.forgotten();
-            }
-            Err(error) => self.count_failure(&lost, Tier::Archive, &error),
-        }
-        Ok(Lent::Own(memory))
+        let place = Place::Cold(memory.clone());
+        self.settle(id, Entry { place, bytes, mark });
+        Ok(Lent::Cold(memory))
     }
 
     #[cfg(test)]

@@ -1,3 +1,5 @@
+//! The tiers on the twin: who goes where, what fails, and that nothing is left behind.
+
 use std::fs::OpenOptions;
 use std::path::Path;
 
@@ -298,6 +300,30 @@ fn a_picture_can_be_read_again_and_again_without_being_held() {
         assert!(!bench.tiers.lock().is_held(0), "its reader has let go of it");
     }
     drop(picture);
+    bench.end();
+}
+
+#[test]
+fn wanted_pictures_are_not_forgotten_for_others() {
+    let bench = Bench::new([0, 0, BYTES, 2 * BYTES]);
+    let keep = |seed| bench.tiers.keep(&bench.on_host(small(), seed));
+    let wanted: Vec<Retained> = (0..2).map(|seed| keep(seed).unwrap()).collect();
+    wanted.iter().for_each(Retained::want);
+    // There is room for one more, which makes way for the next.
+    let third = keep(2).unwrap();
+    let fourth = keep(3).unwrap();
+    assert!(third.is_lost() && wanted.iter().all(|wanted| !wanted.is_lost()));
+    fourth.want();
+    assert!(keep(4).unwrap_err().cause.contains("no tier has room"));
+    for (seed, wanted) in wanted.iter().enumerate() {
+        assert!(is_same(
+            small(),
+            wanted.read().unwrap().as_ref(),
+            &pixels(small(), seed)
+        ));
+    }
+    bench.assert_within_budgets();
+    drop((wanted, third, fourth));
     bench.end();
 }
 
