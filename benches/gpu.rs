@@ -1,7 +1,8 @@
 //! How fast is `detect`'s way over a device, from pictures there to boxes on the host, beside the network alone?
 //!
 //! `make gpu-bench MODEL=PATH`; without a CUDA device it says so. The model is a YOLO detection model of 640x640 with an
-//! open batch. Peers in PyTorch: `tools/gpu-peers.py`, which prints rows of the same table.
+//! open batch. Peers in PyTorch: `tools/gpu-peers.py`, which prints rows of the same table. `FLOWRUN_GPU_BATCHES`
+//! (`1 8 16 32`) are the sizes of batches, and the range of TensorRT's engine.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowrun::engine::device::{
-    CudaStream, Device, DevicePool, FRAMES, Fit, FramePools, Gpu, HeadShape, Lease, Surface,
+    Buffer, CudaStream, Device, DevicePool, FRAMES, Fit, FramePools, Gpu, HeadShape, Lease, Surface,
 };
 use flowrun::engine::frame::{Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun::engine::infer::{
@@ -20,11 +21,20 @@ use flowrun::engine::infer::{
 use flowrun::prelude::{Result, Size};
 
 const SIDE: u32 = 640;
-const BATCHES: [usize; 4] = [1, 8, 16, 32];
+/// Pictures under way when memory is compared.
+const IN_FLIGHT: usize = 512;
 const HEAD: HeadShape = HeadShape {
     classes: 80,
     anchors: 8400,
 };
+
+/// The sizes of batches, the smallest first.
+fn batches() -> Vec<usize> {
+    let asked = std::env::var("FLOWRUN_GPU_BATCHES").unwrap_or_else(|_| "1 8 16 32".into());
+    let mut sizes: Vec<usize> = asked.split_whitespace().map(|size| size.parse().unwrap()).collect();
+    sizes.sort_unstable();
+    sizes
+}
 
 fn main() {
     let device: Arc<dyn Device> = match Gpu::open(0) {
@@ -65,6 +75,7 @@ fn main() {
             recorded,
             device: device.clone(),
             path: &path,
+            batches: batches(),
         };
         if let Err(error) = provider_rows(&asked) {
             println!("| {name}: {} | | | | |", error.cause.replace('\n', " "));
@@ -97,7 +108,8 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
     if asked.provider == Provider::TensorRt {
         let tensorrt = &mut options.placement.tensorrt;
         let shape = |batch: usize| format!("images:{batch}x3x{SIDE}x{SIDE}");
-        tensorrt.shapes = Some([shape(1), shape(32), shape(32)]);
+        let (least, most) = (asked.batches[0], asked.batches[asked.batches.len() - 1]);
+        tensorrt.shapes = Some([shape(least), shape(most), shape(most)]);
         tensorrt.effort = std::env::var("FLOWRUN_GPU_EFFORT")
             .ok()
             .and_then(|effort| effort.parse().ok());
@@ -130,6 +142,7 @@ struct Asked<'a> {
     recorded: bool,
     device: Arc<dyn Device>,
     path: &'a Path,
+    batches: Vec<usize>,
 }
 
 /// The colours of limited BT.709, 1280x720 in the middle of 640x640.
@@ -144,7 +157,7 @@ fn pipeline(asked: &Asked<'_>, pools: &FramePools, recorded: bool) -> Result<Pip
     let stream = Arc::new(CudaStream::open(&asked.device)?);
     let options = PipelineOptions {
         size: [SIDE, SIDE],
-        batches: &BATCHES,
+        batches: &asked.batches,
         head: HeadForm::Grid(HEAD, 100),
         pools: pools.clone(),
         recorded,
@@ -161,8 +174,8 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
         return Ok(());
     }
     let shapes = ([3, SIDE as usize, SIDE as usize], [4 + HEAD.classes, HEAD.anchors]);
-    let mut bare = Bound::new(vec![(model, BATCHES.to_vec())], device, &shapes.0, &shapes.1)?;
-    for batch in BATCHES {
+    let mut bare = Bound::new(vec![(model, asked.batches.clone())], device, &shapes.0, &shapes.1)?;
+    for batch in asked.batches.iter().copied() {
         row(&format!("{name}: network alone, resident input"), batch, || {
             bare.run(batch).unwrap()
         });
@@ -200,7 +213,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
             None => "recorded".to_owned(),
             Some(cause) => format!("launched ({cause})"),
         };
-        for batch in BATCHES {
+        for batch in asked.batches.iter().copied() {
             let what = format!("{name}: NV12 720p on the device to boxes on the host, {how}");
             row(&what, batch, || {
                 surfaces[..batch].iter().enumerate().for_each(|(place, surface)| {
@@ -209,7 +222,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
                 pipeline.run(batch).unwrap();
             });
         }
-        for batch in BATCHES {
+        for batch in asked.batches.iter().copied() {
             let what = format!("{name}: NV12 720p on the host to boxes on the host, {how}");
             row(&what, batch, || {
                 host[..batch]
@@ -233,7 +246,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
 fn lanes(asked: &Asked<'_>, pools: &FramePools, surfaces: &[Arc<Surface>]) -> Result<()> {
     let recorded = asked.recorded;
     let mut pipelines = [pipeline(asked, pools, recorded)?, pipeline(asked, pools, recorded)?];
-    for batch in BATCHES {
+    for batch in asked.batches.iter().copied() {
         let begun = Instant::now();
         let rounds = 12_800 / batch.max(4);
         std::thread::scope(|scope| {
@@ -308,4 +321,21 @@ fn pool(device: &Arc<dyn Device>) {
         times[999_999],
         free.saturating_sub(device.memory().unwrap().free)
     );
+    for (name, bytes) in ["1080p", "720p", "480p"].into_iter().zip(FRAMES) {
+        let taken = |made: &dyn Fn() -> Box<dyn std::any::Any>| {
+            let before = device.memory().unwrap().free;
+            let _held = made();
+            before.saturating_sub(device.memory().unwrap().free) >> 20
+        };
+        let pooled = taken(&|| {
+            let pool = DevicePool::new(device);
+            pool.reserve(bytes, IN_FLIGHT).unwrap();
+            Box::new(pool)
+        });
+        let apart = taken(&|| {
+            let each = (0..IN_FLIGHT).map(|_| Buffer::new(device, bytes).unwrap());
+            Box::new(each.collect::<Vec<_>>())
+        });
+        println!("{IN_FLIGHT} pictures of {name}: {pooled} MiB from a pool, {apart} MiB allocated one by one");
+    }
 }

@@ -128,6 +128,27 @@ write { jsonl "busy.jsonl" from=busy; jsonl "visits.jsonl" from=paths.visits; js
     }
 }
 
+/// Frames that are on their way to where an edit cuts belong to one version like all others, and the books say so.
+#[test]
+fn what_comes_and_goes_behind_a_slow_node_owes_no_frame_that_is_under_way() {
+    // A frame in every tick, and always some on their way.
+    let slow = |more: &str| {
+        let graph = graph_with("", more).replace("linger\n", "linger time=\"60ms\"\n");
+        graph.replace("fps=50", "fps=200")
+    };
+    let query = "query busy from=seen.stamps { window \"1s\"; select n=\"count(*)\"; }\n";
+    let mut run = Edited::start(&slow(""), 2);
+    run.frames(3);
+    for _ in 0..8 {
+        run.edit(&slow(query));
+        run.frames(2);
+        let receipt = run.edit(&slow(""));
+        assert_eq!(receipt.frames.len(), 3, "each camera has sent a frame: {receipt:#?}");
+        run.frames(2);
+    }
+    run.end();
+}
+
 #[test]
 fn an_edit_that_cannot_be_made_leaves_everything_as_it_is() {
     let mut run = Edited::start(&graph("version=1"), 2);

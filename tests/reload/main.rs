@@ -9,9 +9,11 @@ mod edits;
 mod invalid;
 #[path = "../fuzz/mutate.rs"]
 mod mutate;
+mod pair;
 #[path = "../support/rtsp.rs"]
 mod rtsp;
 mod scene;
+mod schedule;
 mod soak;
 mod stamp;
 mod viewer;

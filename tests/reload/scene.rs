@@ -15,6 +15,7 @@ use flowrun::prelude::*;
 use flowrun::serve::{GraphText, Limits, Server, Settings};
 use serde_json::Value;
 
+use crate::pair::Pair;
 use crate::stamp::{Stamp, link};
 
 /// Longer than any machine takes.
@@ -22,7 +23,10 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The built-in operators and those of these tests.
 pub fn registry() -> Registry {
-    Registry::builtin().with::<Stamp>().with_offload::<Linger>()
+    Registry::builtin()
+        .with::<Stamp>()
+        .with::<Pair>()
+        .with_offload::<Linger>()
 }
 
 /// Hands detections on after a while, from several threads.

@@ -199,12 +199,18 @@ impl Site {
         self.reply(Reply::Done);
     }
 
-    /// What is read by fragments that come or go.
+    /// What is read by fragments that come or go. And, wherever the cut is, the taps of cameras: a frame that has passed
+    /// them before the tick is agreed on must belong to the version before, or the books would take a later one for the
+    /// first of the new version.
     fn taps_to_cut(&self) -> Vec<TapRef> {
         let ended = self.installation.iter().flat_map(|installation| &installation.ended);
         let going = ended.filter_map(|name| self.serving.get(name));
+        let read = going.chain(&self.coming).flat_map(|standing| &standing.reads);
+        let read = read.map(|(tap, _)| tap);
+        let groups = self.taps.iter().filter(|(point, _)| matches!(point, Point::Group(_)));
+        let groups = groups.map(|(_, tap)| tap).filter(|tap| !tap.borrow().has_ended());
         let mut taps: Vec<TapRef> = Vec::new();
-        for (tap, _) in going.chain(&self.coming).flat_map(|standing| &standing.reads) {
+        for tap in read.chain(groups) {
             if !taps.iter().any(|known| Rc::ptr_eq(known, tap)) {
                 taps.push(tap.clone());
             }

@@ -19,6 +19,19 @@ pub enum Fault {
     Other(String),
 }
 
+/// How ONNX Runtime, which has no code of its own for it, and the driver say that memory is full.
+const FULL: [&str; 4] = [
+    "out of memory",
+    "Failed to allocate memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "the device has no",
+];
+
+/// Whether a cause is that a device's memory is full.
+pub fn is_out_of_memory(cause: &str) -> bool {
+    FULL.iter().any(|words| cause.contains(words))
+}
+
 /// What calls of a device return.
 pub type Result<T, E = Fault> = std::result::Result<T, E>;
 

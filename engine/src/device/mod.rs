@@ -31,7 +31,7 @@ mod twin;
 pub use backend::{Address, Device, Handle, MemoryLeft, RowShape, RowsAt};
 pub use chip::Chip;
 pub use decoders::{DecodedOn, DecoderCounts, Decoders, Session};
-pub use fault::Fault;
+pub use fault::{Fault, is_out_of_memory};
 pub use fences::PooledFence;
 pub use findings::{Findings, HeadShape};
 pub use gpu::Gpu;

@@ -12,7 +12,7 @@ use ort::session::IoBinding;
 use ort::value::{DynValueTypeMarker, ValueRefMut};
 
 use super::session::{Model, guarded};
-use crate::device::Fault;
+use crate::device::{Fault, is_out_of_memory};
 
 /// Memory of a buffer as ONNX Runtime sees it.
 pub(super) type EndValue = ValueRefMut<'static, DynValueTypeMarker>;
@@ -94,13 +94,9 @@ fn run(opened: &mut [Opened], size: usize) -> Result<(), Fault> {
     });
     let (session, binding) =
         found.ok_or_else(|| Fault::Unfit(format!("the model was not bound for {size} pictures")))?;
-    guarded(|| session.run_binding(binding).map(drop)).map_err(|cause| {
-        // ONNX Runtime has no code of its own for it: its arena and CUDA say so in words.
-        let full = ["out of memory", "Failed to allocate memory", "CUDA_ERROR_OUT_OF_MEMORY"];
-        match full.iter().any(|words| cause.contains(words)) {
-            true => Fault::OutOfMemory(0),
-            false => Fault::Other(format!("inference failed: {cause}")),
-        }
+    guarded(|| session.run_binding(binding).map(drop)).map_err(|cause| match is_out_of_memory(&cause) {
+        true => Fault::OutOfMemory(0),
+        false => Fault::Other(format!("inference failed: {cause}")),
     })
 }
 

@@ -21,6 +21,7 @@ use flowrun_dsl::params::Choice;
 use flowrun_engine as engine;
 
 use super::complaint::take_complaint;
+use super::decoder::DecoderOptions;
 use super::surface::{keep, to_host};
 
 /// Pictures that a decoder on a device has beyond those that the stream needs: one that is being copied, one that waits for it.
@@ -31,7 +32,8 @@ const AUTO: [ff::codec::Id; 2] = [ff::codec::Id::H264, ff::codec::Id::HEVC];
 /// What decodes a camera's pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
 pub enum DecoderChoice {
-    /// NVIDIA's decoder for H.264 and H.265 where there is a device, else the processor.
+    /// NVIDIA's decoder for H.264 and H.265 where there is a device, else the processor; key pictures of H.264 alone are
+    /// the processor's too.
     Auto,
     /// The processor.
     Cpu,
@@ -166,12 +168,15 @@ impl Hardware {
         !matches!(self.way, Way::Host)
     }
 
-    /// As a graph wants it, for a codec. What cannot be had is a notice, not an error.
-    pub fn new(choice: DecoderChoice, codec: ff::codec::Id, decoders: &Decoders) -> Self {
+    /// As a graph wants it, for a codec and how its pictures are read. What cannot be had is a notice, not an error.
+    pub fn new(choice: DecoderChoice, codec: ff::codec::Id, options: DecoderOptions, decoders: &Decoders) -> Self {
         let mut hardware = Hardware::counted(Some(decoders));
+        // Key pictures are decoded each as a stream of its own, and for H.264 libav opens the chip's session anew each
+        // time, one camera after the other: the processor has decoded the picture by then.
+        let reopens = options.keyframes_only && codec == ff::codec::Id::H264;
         let opened = match choice {
             DecoderChoice::Cpu => return hardware,
-            DecoderChoice::Auto if !AUTO.contains(&codec) => return hardware,
+            DecoderChoice::Auto if reopens || !AUTO.contains(&codec) => return hardware,
             DecoderChoice::Auto | DecoderChoice::Nvdec => {
                 Nvdec::open(codec, decoders).map(|nvdec| Way::Nvdec(Arc::new(nvdec)))
             }

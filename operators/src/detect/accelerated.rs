@@ -6,7 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use flowrun_engine::device::{BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin};
+use flowrun_engine::device::{
+    BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Twin, is_out_of_memory,
+};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Picture;
 use flowrun_engine::infer::{
@@ -61,6 +63,14 @@ impl Accelerator {
                 cuda
             }
         };
+        Accelerator::on(device, provider, wanted)
+    }
+
+    /// As [`Accelerator::new`], on a device that is open.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on(device: Arc<dyn Device>, provider: Provider, wanted: &Wanted<'_>) -> Result<Self> {
         let batches = match (wanted.input.batch, wanted.batch) {
             (Batch::Exactly(size), _) => vec![size],
             (Batch::UpTo(_), asked) => up_to(asked.unwrap_or(USUAL_BATCH)),
@@ -122,8 +132,27 @@ impl Accelerator {
     /// the others find; the rest at once, since each looks for its kernels for seconds.
     ///
     /// # Errors
-    /// As [`Accelerator::pipeline`].
+    /// As [`Accelerator::pipeline`]; where memory is what is missing, with the sums.
     pub fn pipelines(&self, model: &Path, lanes: usize) -> Result<Vec<Pipeline>> {
+        let before = self.device.memory();
+        let opened = self.open_all(model, lanes);
+        opened.map_err(|error| match before {
+            Ok(MemoryLeft { free, whole }) if is_out_of_memory(&error.cause) => {
+                let (most, chip) = (self.most(), self.device.chip());
+                let sums = format!("{} of {} MiB were free", free >> 20, whole >> 20);
+                OperatorError::new(format!(
+                    "{chip} has too little memory for {lanes} lanes with batches of up to {most}: {sums}, then {}",
+                    error.cause
+                ))
+                .help(
+                    "lower `batch=` of this `detect`, end what else uses the device, or give the model `provider=cpu`",
+                )
+            }
+            _ => error,
+        })
+    }
+
+    fn open_all(&self, model: &Path, lanes: usize) -> Result<Vec<Pipeline>> {
         if self.provider == Provider::TensorRt {
             return (0..lanes).map(|_| self.pipeline(model)).collect();
         }

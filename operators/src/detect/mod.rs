@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flowrun_dsl::params::Params;
-use flowrun_engine::device::{Fault, PoolState};
+use flowrun_engine::device::{Fault, PoolState, is_out_of_memory};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
 use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, Rungs, absent};
@@ -224,7 +224,7 @@ impl Detect {
             may_build: model_params.provider == ProviderChoice::Tensorrt,
             effort: model_params.effort,
         };
-        let (found, refusals) = best_accelerator(ladder, &wanted);
+        let (found, refusals) = best_accelerator(ladder, &wanted, &Accelerator::new).map_err(about)?;
         let mut providers = vec![(model.provider(), input.batch.most())];
         providers.splice(
             0..0,
@@ -261,27 +261,38 @@ impl Detect {
     }
 }
 
+/// How a device is opened for a provider.
+type OpenDevice<'a> = &'a dyn Fn(Provider, &Wanted<'_>) -> Result<Accelerator>;
+
 /// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
-fn best_accelerator(ladder: &[Provider], wanted: &Wanted<'_>) -> (Option<(Accelerator, Vec<Pipeline>)>, Vec<String>) {
+///
+/// # Errors
+/// When a device is there and has too little memory: what stands in for it would not keep up, and nobody asked for that.
+fn best_accelerator(
+    ladder: &[Provider],
+    wanted: &Wanted<'_>,
+    open: OpenDevice<'_>,
+) -> Result<(Option<(Accelerator, Vec<Pipeline>)>, Vec<String>)> {
     let mut refusals = Vec::new();
     for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
         if let Some(refusal) = absent(provider) {
             refusals.push(refusal.to_string());
             continue;
         }
-        let opened = Accelerator::new(provider, wanted).and_then(|accelerator| {
+        let opened = open(provider, wanted).and_then(|accelerator| {
             let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
             Ok((accelerator, pipelines))
         });
         match opened {
-            Ok(opened) => return (Some(opened), refusals),
+            Ok(opened) => return Ok((Some(opened), refusals)),
+            Err(error) if is_out_of_memory(&error.cause) => return Err(error),
             Err(OperatorError { cause, remedy }) => {
                 tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
                 refusals.push(format!("{provider}: {cause}"));
             }
         }
     }
-    (None, refusals)
+    Ok((None, refusals))
 }
 
 impl Detect {

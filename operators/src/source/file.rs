@@ -142,7 +142,7 @@ impl Source for FileSource {
         };
         let clock = demuxer.clock();
         let parameters = demuxer.parameters();
-        let maker = PictureMaker::new(Hardware::new(params.decoder, parameters.id(), &setup.decoders));
+        let maker = PictureMaker::new(Hardware::new(params.decoder, parameters.id(), options, &setup.decoders));
         let encoded = demuxer
             .config()
             .map(|(config, length_bytes)| Encoded::new(config, length_bytes, clock));

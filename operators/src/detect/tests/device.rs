@@ -1,6 +1,6 @@
 //! `detect` on devices: the twin always, NVIDIA's where there is one. Against the same on the host.
 
-use flowrun_engine::device::{CudaStream, Device, HeadShape, ResidentPool, every_device, found, letterboxed};
+use flowrun_engine::device::{CudaStream, Device, HeadShape, ResidentPool, Twin, every_device, found, letterboxed};
 
 use super::super::letterbox::fit;
 use super::*;
@@ -455,4 +455,54 @@ fn gpu_photos_are_found_as_on_the_host() {
             );
         }
     }
+}
+
+/// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
+/// is not there is done without.
+#[test]
+fn a_device_with_too_little_memory_is_refused_with_the_sums() {
+    if !has_runtime() {
+        return;
+    }
+    let path = fixtures().join("dynamic.onnx");
+    let mut model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+    let input = input_of(&model, Some(32)).unwrap();
+    let names = carried_names(&model).unwrap();
+    let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).unwrap();
+    let wanted = Wanted {
+        model: &path,
+        input: &input,
+        input_name: &model.input().name,
+        symbol: model.batch_symbol(),
+        head: head.form(100),
+        batch: Some(32),
+        ordinal: 0,
+        lanes: 2,
+        may_build: false,
+        effort: None,
+    };
+    let of = |mebibytes: usize| {
+        let twin = Twin::new(mebibytes << 20);
+        let device: Arc<dyn Device> = twin.clone();
+        let open = |provider, wanted: &Wanted<'_>| Accelerator::on(device.clone(), provider, wanted);
+        let opened = best_accelerator(&[Provider::Twin, Provider::Cpu], &wanted, &open);
+        (opened.map(|(found, _)| found.is_some()), twin)
+    };
+    let (enough, _) = of(1 << 10);
+    assert!(enough.unwrap());
+    let (refused, twin) = of(1);
+    let error = refused.unwrap_err();
+    for part in [
+        "2 lanes",
+        "batches of up to 32",
+        "1 of 1 MiB were free",
+        "the device has no",
+    ] {
+        assert!(error.cause.contains(part), "{part}: {}", error.cause);
+    }
+    assert!(error.remedy.unwrap().contains("`batch="));
+    assert_eq!(twin.taken_bytes(), 0, "what was opened is given back");
+    let missing = |_: Provider, _: &Wanted<'_>| Err(OperatorError::new("no device: none is here"));
+    let (found, refusals) = best_accelerator(&[Provider::Twin, Provider::Cpu], &wanted, &missing).unwrap();
+    assert!(found.is_none() && refusals.len() == 1, "{refusals:?}");
 }

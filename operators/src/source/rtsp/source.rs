@@ -230,7 +230,7 @@ impl RtspSource {
         };
         let opened = parameters_of(&config).and_then(|parameters| {
             if self.codec != Some(config.codec) {
-                let hardware = Hardware::new(self.params.decoder, parameters.id(), &self.decoders);
+                let hardware = Hardware::new(self.params.decoder, parameters.id(), options, &self.decoders);
                 self.maker = PictureMaker::new(hardware);
                 self.codec = Some(config.codec);
             }

@@ -202,6 +202,28 @@ fn gpu_loops_run_on_from_an_idr_picture() {
     }
 }
 
+/// Key pictures of H.264 alone would open the chip's session anew for each, so `auto` leaves them to the processor.
+#[test]
+fn gpu_key_pictures_alone_are_the_processors() {
+    let Some(data) = reference_data() else { return };
+    let there = ways().contains(&DecoderChoice::Nvdec);
+    for (clip, which, on_device) in [
+        ("hw2_h264_opengop_b3.mp4", DecodeWhich::Keyframes, false),
+        ("hw2_h264_opengop_b3.mp4", DecodeWhich::All, there),
+        ("hw2_h265_opengop_b3.mp4", DecodeWhich::Keyframes, there),
+    ] {
+        let decoders = Decoders::default();
+        let file = FileParams {
+            decoder: DecoderChoice::Auto,
+            decode: which,
+            ..params(data.join("video/odd").join(clip))
+        };
+        let (pictures, told) = decoded(file, &decoders, usize::MAX);
+        assert!(pictures.len() >= 2 && told.is_empty(), "{clip}: {told:?}");
+        assert_eq!(!decoders.pools().is_empty(), on_device, "{clip} {which:?}");
+    }
+}
+
 #[test]
 fn a_device_that_is_not_there_is_told_once_and_done_without() {
     let Some(data) = reference_data() else { return };
