@@ -72,14 +72,14 @@ impl<H> Aligned<H> {
             while (0..ports).all(|port| !self.waits[port] || !waiting[port].is_empty()) {
                 let mut batches = Vec::with_capacity(ports);
                 let mut first = None;
-                for port in 0..ports {
+                for (port, queue) in waiting.iter_mut().enumerate() {
                     if !self.waits[port] {
                         let newest = newest.get(&CameraId(camera as u32)).and_then(|ports| ports.get(port));
                         let newest = newest.cloned().flatten();
                         batches.push(newest.unwrap_or_else(|| Batch::empty(&self.kinds[port])));
                         continue;
                     }
-                    let (answer, held) = waiting[port].pop_front().expect("looked above");
+                    let (answer, held) = queue.pop_front().expect("looked above");
                     batches.push(answer.batch.clone());
                     first = first.or(Some((answer, held)));
                 }
