@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::Answer;
-use crate::device::PoolState;
+use crate::device::{PoolState, TiersState};
 use crate::infer::{EngineWanted, Provider, Refusal, RungState};
 use crate::registry::ErasedOffload;
 
@@ -42,6 +42,8 @@ pub struct ComputeState {
     pub shadow: Option<ShadowState>,
     /// Its pools of memory, by name.
     pub pools: Vec<(&'static str, PoolState)>,
+    /// The tiers in which it keeps pictures, where it keeps any.
+    pub tiers: Option<TiersState>,
 }
 
 /// How far a model that looks at a share of a node's frames agrees with the node's own.

@@ -1,6 +1,6 @@
 //! What devices do for a run, in metrics and in the status: providers behind their breakers, pools, decoders.
 
-use flowrun_engine::device::PoolState;
+use flowrun_engine::device::{PoolState, Tier, TierState, TiersState};
 use flowrun_engine::infer::BreakerState;
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::run::context::Context;
@@ -232,6 +232,70 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .chain(decoded.into_iter().map(|(name, state)| ("", name, state)))
         .collect();
     self::pools(out, &pools);
+    tiers(out, &all);
+}
+
+/// Where nodes keep pictures.
+fn tiers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let kept: Vec<(&str, TiersState)> = all
+        .iter()
+        .filter_map(|(node, state)| Some((*node, state.tiers?)))
+        .collect();
+    type Read = fn(&TierState) -> u64;
+    let families: [(&str, &str, &str, Read); 6] = [
+        (
+            "flowrun_tier_bytes",
+            "gauge",
+            "Bytes of kept pictures, by tier.",
+            |tier| tier.bytes,
+        ),
+        (
+            "flowrun_tier_high_water_bytes",
+            "gauge",
+            "The most bytes of kept pictures that there ever were, by tier.",
+            |tier| tier.most_bytes,
+        ),
+        (
+            "flowrun_tier_budget_bytes",
+            "gauge",
+            "The most bytes that the tier may hold.",
+            |tier| tier.budget_bytes,
+        ),
+        ("flowrun_tier_pictures", "gauge", "Kept pictures, by tier.", |tier| {
+            tier.pictures
+        }),
+        (
+            "flowrun_tier_demotions_total",
+            "counter",
+            "Pictures that went from the tier to a lower one.",
+            |tier| tier.demoted,
+        ),
+        (
+            "flowrun_tier_promotions_total",
+            "counter",
+            "Pictures that came back from the tier to a higher one.",
+            |tier| tier.promoted,
+        ),
+    ];
+    for (name, ty, help, read) in families {
+        out.family(name, ty, help);
+        for (node, state) in &kept {
+            for tier in Tier::ALL {
+                out.sample(name, &[("node", node), ("tier", tier.word())], read(state.of(tier)));
+            }
+        }
+    }
+    let name = "flowrun_tier_lost_total";
+    out.family(
+        name,
+        "counter",
+        "Kept pictures that are gone before their time, by reason: no room, or a failure.",
+    );
+    for (node, state) in &kept {
+        for (reason, count) in [("budget", state.forgotten), ("failure", state.failed)] {
+            out.sample(name, &[("node", node), ("reason", reason)], count);
+        }
+    }
 }
 
 fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {

@@ -95,6 +95,7 @@ pub(super) fn job_of(picture: &Arc<Picture>) -> Job<Frame, Detection> {
         picture: picture.clone(),
         truth: None,
         packets: Rows::default(),
+            taken: None,
     };
     Job {
         at: At::default(),

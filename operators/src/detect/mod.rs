@@ -166,6 +166,7 @@ impl Offload for Detect {
             refusals: self.opened.refusals.clone(),
             lacking: self.opened.lacking.clone(),
             shadow: self.shadow.as_ref().map(|shadow| shadow.state()),
+            tiers: None,
         }
     }
 

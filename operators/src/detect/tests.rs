@@ -125,6 +125,7 @@ fn job(camera: u32, pictures: &[Arc<Picture>]) -> Job<Frame, Detection> {
         picture: picture.clone(),
         truth: None,
         packets: flowrun_engine::rows::Rows::default(),
+        taken: None,
     };
     Job {
         at: At {
