@@ -105,6 +105,7 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
             },
         )
     };
+    let mut build = None;
     if asked.provider == Provider::TensorRt {
         let tensorrt = &mut options.placement.tensorrt;
         let shape = |batch: usize| format!("images:{batch}x3x{SIDE}x{SIDE}");
@@ -114,7 +115,8 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
             .ok()
             .and_then(|effort| effort.parse().ok());
         let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
-        let found = if cache.is_built()? { "hit" } else { "miss" };
+        build = cache.begin()?;
+        let found = if build.is_none() { "hit" } else { "miss" };
         println!("| engine cache {found} | | | | |");
         tensorrt.folder = Some(cache.folder().to_owned());
     }
@@ -127,8 +129,8 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
             begun.elapsed().as_secs_f64()
         );
     }
-    if let Some(folder) = &options.placement.tensorrt.folder {
-        EngineCache::at(folder).finish_once()?;
+    if let Some(build) = build {
+        build.finish()?;
     }
     Ok(model)
 }

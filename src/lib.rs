@@ -16,6 +16,7 @@ pub use flowrun_engine as engine;
 pub use flowrun_operators as operators;
 
 pub mod cmd;
+pub mod engines;
 mod graph;
 pub mod live;
 pub mod serve;

@@ -15,7 +15,7 @@ use flowrun::dsl::{SourceFile, compile_with, fmt};
 use flowrun::prelude::*;
 
 /// Chapters of the language; what rows and the server are is tested where they are made.
-const CHAPTERS: [&str; 4] = ["language.md", "query.md", "reload.md", "time.md"];
+const CHAPTERS: [&str; 5] = ["clips.md", "language.md", "query.md", "reload.md", "time.md"];
 
 fn chapter(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/spec").join(name)).unwrap()

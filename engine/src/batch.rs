@@ -17,7 +17,7 @@ use crate::rows::{At, Crossing, Detection, ErrorRow, Rows, Table, Track, Visit};
 pub enum Batch {
     /// Encoded pictures, in decoding order.
     Packets(Rows<Packet>),
-    /// Decoded pictures: one.
+    /// Decoded pictures: one, or of an operator that keeps pictures back any number, each with its own time.
     Frames(Rows<Frame>),
     /// Objects seen.
     Detections(Rows<Detection>),

@@ -9,7 +9,8 @@ use std::sync::{Arc, OnceLock};
 use crate::device::Surface;
 use crate::errors::Result;
 use crate::packet::Packet;
-use crate::rows::{ClassId, Rect, Rows, Size, TrackId};
+use crate::rows::{At, ClassId, Rect, Rows, Size, TrackId};
+use crate::time::EventTime;
 
 /// A decoded picture, and the truth about it where the source knows it.
 #[derive(Clone)]
@@ -21,6 +22,18 @@ pub struct Frame {
     /// Where a camera sends packets and the picture is as it sent it: those that came since the frame before, in decoding
     /// order. Whoever changes the picture leaves them out.
     pub packets: Rows<Packet>,
+    /// When it was taken, where that is not its answer's event time: of a picture that was kept back.
+    pub taken: Option<EventTime>,
+}
+
+impl Frame {
+    /// Where it belongs: its answer's place, at the time when it was itself taken.
+    pub fn at(&self, answer: &At) -> At {
+        At {
+            event_time: self.taken.unwrap_or(answer.event_time),
+            ..*answer
+        }
+    }
 }
 
 /// An object that a synthetic camera drew.
@@ -106,13 +119,15 @@ pub trait PictureMemory: Send + Sync {
     }
 }
 
-type Render = Box<dyn Fn() -> Box<dyn PictureMemory> + Send + Sync>;
+type Render = Arc<dyn Fn() -> Box<dyn PictureMemory> + Send + Sync>;
 
 /// A picture, in memory or still to be rendered.
 pub struct Picture {
     layout: PictureLayout,
     memory: OnceLock<Box<dyn PictureMemory>>,
     render: Option<Render>,
+    /// Whether it is read rather than rendered, and so better read again than held.
+    retained: bool,
 }
 
 impl Picture {
@@ -122,6 +137,7 @@ impl Picture {
             layout,
             memory: OnceLock::from(memory),
             render: None,
+            retained: false,
         }
     }
 
@@ -133,8 +149,36 @@ impl Picture {
         Picture {
             layout,
             memory: OnceLock::new(),
-            render: Some(Box::new(render)),
+            render: Some(Arc::new(render)),
+            retained: false,
         }
+    }
+
+    /// A picture that is kept elsewhere: `read` brings it when somebody looks, as often as somebody does.
+    pub fn retained(layout: PictureLayout, read: impl Fn() -> Box<dyn PictureMemory> + Send + Sync + 'static) -> Self {
+        Picture {
+            retained: true,
+            ..Picture::deferred(layout, read)
+        }
+    }
+
+    /// Whether it is kept elsewhere and read when somebody looks.
+    pub fn is_retained(&self) -> bool {
+        self.retained
+    }
+
+    /// For whoever looks once: the picture itself, or where it is kept elsewhere one that lets go of its pixels when it is
+    /// dropped, so that an answer with many pictures is not in memory all at once.
+    pub fn passing(self: &Arc<Self>) -> Arc<Picture> {
+        if !self.retained || self.memory.get().is_some() {
+            return self.clone();
+        }
+        Arc::new(Picture {
+            layout: self.layout,
+            memory: OnceLock::new(),
+            render: self.render.clone(),
+            retained: true,
+        })
     }
 
     /// Its size, format and colours.

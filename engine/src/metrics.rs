@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::batch::Answer;
-use crate::device::PoolState;
-use crate::infer::RungState;
+use crate::device::{PoolState, TiersState};
+use crate::infer::{EngineWanted, Provider, Refusal, RungState};
 use crate::registry::ErasedOffload;
 
 /// Metrics of one node.
@@ -32,8 +32,49 @@ pub struct NodeMetrics {
 pub struct ComputeState {
     /// Its model's providers: of each device the best first.
     pub providers: Vec<RungState>,
+    /// Why better ones are not among them.
+    pub refusals: Vec<Refusal>,
+    /// The engine that it would go over to, were it built.
+    pub lacking: Option<EngineWanted>,
+    /// How far a second model agrees, where one looks at a share of the frames.
+    pub shadow: Option<ShadowState>,
     /// Its pools of memory, by name and the number of their device.
     pub pools: Vec<(&'static str, usize, PoolState)>,
+    /// The tiers in which it keeps pictures, where it keeps any.
+    pub tiers: Option<TiersState>,
+}
+
+/// How far a model that looks at a share of a node's frames agrees with the node's own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShadowState {
+    /// What the graph calls it.
+    pub model: String,
+    /// What computes it.
+    pub provider: Provider,
+    /// Frames that both have looked at.
+    pub compared: u64,
+    /// Frames that it was to look at and had no time for.
+    pub skipped: u64,
+    /// Frames that it failed on.
+    pub failed: u64,
+    /// Boxes that both found.
+    pub matched: u64,
+    /// Boxes that the node's own model alone found.
+    pub only_main: u64,
+    /// Boxes that the shadow alone found.
+    pub only_shadow: u64,
+    /// How far the scores of boxes that both found are apart on average, and at most.
+    pub score_drift: [f64; 2],
+}
+
+impl ShadowState {
+    /// Which share of all boxes both found, 0 to 1; 1 where neither found any.
+    pub fn share(&self) -> f64 {
+        match self.matched + self.only_main + self.only_shadow {
+            0 => 1.0,
+            all => self.matched as f64 / all as f64,
+        }
+    }
 }
 
 impl NodeMetrics {

@@ -83,6 +83,7 @@ fn whole(detect: &Detect) -> f64 {
                         picture: picture.clone(),
                         truth: None,
                         packets: flowrun_engine::rows::Rows::default(),
+                        taken: None,
                     };
                     let mut jobs = [Job {
                         at: At::default(),

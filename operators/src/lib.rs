@@ -1,6 +1,7 @@
 //! flowrun's built-in operators: where a researcher looks first.
 
 pub mod analyse;
+pub mod clip;
 pub mod decode;
 pub mod detect;
 pub mod draw;
@@ -24,6 +25,7 @@ pub static BUILTIN: &[&dyn OperatorDef] = &[
     &SourceDef::<source::rows::RowsSource>::new(),
     &SourceDef::<source::synthetic::Synthetic>::new(),
     &OffloadDef::<detect::Detect>::new(),
+    &OffloadDef::<clip::Clip>::new(),
     &Def::<draw::Draw>::new(),
     &OffloadDef::<encode::Encode>::new(),
     &Def::<truth::Truth>::new(),

@@ -130,6 +130,7 @@ mod tests {
             picture: Arc::new(Picture::deferred(layout, || panic!("nobody looks at the pixels"))),
             truth: Some(boxes.collect()),
             packets: flowrun_engine::rows::Rows::default(),
+            taken: None,
         }
     }
 

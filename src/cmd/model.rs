@@ -4,14 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::infer::Provider;
 use flowrun_operators::detect::Alone;
-use flowrun_operators::detect::compare::{Agreement, labels_from_text, mean_average_precision};
-use flowrun_operators::source::photo::photo;
+use flowrun_operators::detect::compare::{Agreement, asked_for, labels_from_text, mean_average_precision};
+use flowrun_operators::source::photo::{photo, photos};
 
 use crate::cmd::Exit;
-
-/// Boxes that one of the two is less sure of than this are asked for all the same, so that one near the bound is matched.
-const MARGIN: f32 = 0.1;
 
 #[derive(Args)]
 pub struct Model {
@@ -51,10 +49,39 @@ impl On {
     }
 }
 
+/// Providers that need an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Built {
+    Tensorrt,
+    Twin,
+}
+
+impl Built {
+    fn name(self) -> &'static str {
+        match self {
+            Built::Tensorrt => "tensorrt",
+            Built::Twin => "twin",
+        }
+    }
+
+    fn provider(self) -> Provider {
+        match self {
+            Built::Tensorrt => Provider::TensorRt,
+            Built::Twin => Provider::Twin,
+        }
+    }
+}
+
 #[derive(Args)]
 struct Build {
     /// The ONNX file
     model: PathBuf,
+    /// What the engine is for; `twin` plays a provider with engines on the host
+    #[arg(long, value_enum, default_value = "tensorrt")]
+    provider: Built,
+    /// Ends when its input does: a run that has it build beside itself takes it along
+    #[arg(long, hide = true)]
+    beside_a_run: bool,
     /// The largest batch that `detect` will ask for, as its `batch=`
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
     batch: Option<u16>,
@@ -64,6 +91,33 @@ struct Build {
     /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
     effort: Option<u8>,
+    #[command(flatten)]
+    numbers: Numbers,
+}
+
+/// What TensorRT computes in.
+#[derive(Args)]
+struct Numbers {
+    /// The numbers that TensorRT computes in, as the model's `precision=` in the graph
+    #[arg(long, value_parser = ["fp32", "fp16", "int8"], default_value = "fp16")]
+    precision: String,
+    /// The table of ranges for int8, as the model's `calibration=` in the graph
+    #[arg(long)]
+    calibration: Option<PathBuf>,
+}
+
+impl Numbers {
+    /// As parameters of a model.
+    fn parameters(&self) -> Vec<(&'static str, String)> {
+        let table = self
+            .calibration
+            .iter()
+            .map(|table| ("calibration", table.display().to_string()));
+        [("precision", self.precision.clone())]
+            .into_iter()
+            .chain(table)
+            .collect()
+    }
 }
 
 #[derive(Args)]
@@ -84,6 +138,9 @@ struct Compare {
     /// How hard TensorRT looks for fast kernels, as the model's `effort=` in the graph
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=5))]
     effort: Option<u8>,
+    // Of the second alone.
+    #[command(flatten)]
+    numbers: Numbers,
     /// Boxes that a model is less sure of do not count
     #[arg(long, default_value_t = 0.35)]
     min_score: f32,
@@ -114,37 +171,67 @@ impl Model {
 
 impl Build {
     fn execute(&self) -> Result<()> {
+        if self.beside_a_run {
+            beside_a_run().map_err(|error| format!("no thread is left: {error}"))?;
+        }
         let device = self.device.to_string();
         let batch = self.batch.map(|batch| batch.to_string());
         let detect: Vec<(&str, &str)> = batch.iter().map(|batch| ("batch", batch.as_str())).collect();
         let effort = self.effort.map(|effort| effort.to_string());
-        let mut model = vec![("provider", "tensorrt"), ("device", device.as_str())];
+        let provider = self.provider.name();
+        let mut model = vec![
+            ("provider", provider),
+            ("engine", "before"),
+            ("device", device.as_str()),
+        ];
         model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+        let numbers = self.numbers.parameters();
+        model.extend(numbers.iter().map(|(name, value)| (*name, value.as_str())));
         let opened = Alone::open(&self.model, &model, &detect)?;
-        if opened.provider() == flowrun_engine::infer::Provider::TensorRt {
-            println!("{}: its TensorRT engine is there", self.model.display());
+        if opened.provider() == self.provider.provider() {
+            println!("{}: its {} engine is there", self.model.display(), opened.provider());
             return Ok(());
         }
-        let causes = opened.refusals().join("; ");
+        let causes: Vec<String> = opened.refusals().iter().map(ToString::to_string).collect();
+        let (provider, model, causes) = (self.provider.provider(), self.model.display(), causes.join("; "));
         Err(
-            OperatorError::new(format!("no TensorRT engine for {}: {causes}", self.model.display()))
+            OperatorError::new(format!("no {provider} engine for {model}: {causes}"))
                 .help("`flowrun doctor` says what this machine has"),
         )
     }
 }
 
+/// Ends this process when whoever started it has closed its input, or is gone.
+fn beside_a_run() -> std::io::Result<()> {
+    let watch = std::thread::Builder::new().name("beside".into());
+    let thread = watch.spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "no sink is open, and a build cannot be broken off otherwise"
+        )]
+        std::process::exit(1);
+    });
+    thread.map(drop)
+}
+
 impl Compare {
     /// Whether the two agree as far as was asked.
     fn execute(&self) -> Result<bool> {
-        let pictures = pictures(&self.images)?;
-        let least = (self.min_score - MARGIN).max(0.01).to_string();
+        let pictures = photos(&self.images)?;
+        let least = asked_for(self.min_score).to_string();
         let effort = self.effort.map(|effort| effort.to_string());
-        let open = |path: &Path, on: On| {
+        let numbers = self.numbers.parameters();
+        let open = |path: &Path, on: On, numbers: &[(&'static str, String)]| {
             let mut model = vec![("provider", on.name())];
             model.extend(effort.iter().map(|effort| ("effort", effort.as_str())));
+            model.extend(numbers.iter().map(|(name, value)| (*name, value.as_str())));
             Alone::open(path, &model, &[("min-score", &least)])
         };
-        let (mut first, mut second) = (open(&self.first, self.first_on)?, open(&self.second, self.second_on)?);
+        let (mut first, mut second) = (
+            open(&self.first, self.first_on, &[])?,
+            open(&self.second, self.second_on, &numbers)?,
+        );
         for (path, opened) in [(&self.first, &first), (&self.second, &second)] {
             println!("{} on {}", path.display(), opened.provider());
             opened
@@ -185,24 +272,6 @@ impl Compare {
         let share = agreement.share();
         println!("agreement     {share:.4}");
         Ok(self.floor.is_none_or(|floor| share >= floor))
-    }
-}
-
-/// The pictures of a folder, by name.
-fn pictures(folder: &Path) -> Result<Vec<PathBuf>> {
-    let about = |cause: String| OperatorError::new(format!("`{}` {cause}", folder.display()));
-    let entries = std::fs::read_dir(folder).map_err(|error| about(format!("cannot be read: {error}")))?;
-    let known = |path: &PathBuf| {
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_string_lossy().to_lowercase());
-        extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "bmp"].contains(&&*extension))
-    };
-    let mut pictures: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
-    pictures.sort();
-    match pictures.is_empty() {
-        true => Err(about("holds no pictures".into()).help("give a folder of JPEG or PNG files")),
-        false => Ok(pictures),
     }
 }
 

@@ -15,6 +15,7 @@ use flowrun_engine::run::{Options, Report};
 
 use crate::cmd::file::GraphFile;
 use crate::cmd::{Exit, Format, present, refuse};
+use crate::engines::ChildBuilder;
 use crate::graph::{GraphError, prepare_compiled};
 use crate::live::{EditError, Found, History, Live, Rules, Watcher};
 use crate::serve::{GraphText, Server, Settings};
@@ -87,6 +88,9 @@ impl Run {
         let prepared = prepare_compiled(&source, compiled, registry, &options)?;
         if let Some(server) = &server {
             server.attach(prepared.context());
+        }
+        if let Some(builder) = ChildBuilder::own() {
+            prepared.context().builds.build_by(Arc::new(builder));
         }
         let running = prepared
             .start()

@@ -64,6 +64,7 @@ pub(super) fn line(receipt: &Receipt) -> String {
         Cause::Edit => "edited".to_owned(),
         Cause::Rollback => "taken back".to_owned(),
         Cause::Automatic(cause) => format!("taken back, since {cause}"),
+        Cause::Engine(cause) => format!("no edit, but {cause}: gone over to it"),
     };
     let count = |action: Action| {
         let parts = receipt.diff.changes.iter();

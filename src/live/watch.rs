@@ -37,8 +37,8 @@ fn look(files: &[PathBuf]) -> Look {
 }
 
 impl Watcher {
-    /// Begins. With what the file held when the run began, saved files are edits; edits that are taken back are told in any
-    /// case.
+    /// Begins. With what the file held when the run began, saved files are edits; edits that are taken back, and cuts without
+    /// an edit, are told in any case.
     ///
     /// # Errors
     /// When the system has no thread left.
@@ -76,10 +76,13 @@ fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBoo
         std::thread::sleep(LOOK_EVERY);
         for receipt in live.editor().receipts(told) {
             told = receipt.version;
-            if let Cause::Automatic(_) = receipt.cause {
-                live.taken_back(&receipt);
-                tell(Ok(answer::line(&receipt)));
+            match receipt.cause {
+                Cause::Automatic(_) => live.taken_back(&receipt),
+                // The text is the same.
+                Cause::Engine(_) => {}
+                Cause::Edit | Cause::Rollback => continue,
             }
+            tell(Ok(answer::line(&receipt)));
         }
         if !files {
             continue;

@@ -1,6 +1,6 @@
 //! What devices do for a run, in metrics and in the status: providers behind their breakers, pools, decoders.
 
-use flowrun_engine::device::PoolState;
+use flowrun_engine::device::{PoolState, Tier, TierState, TiersState};
 use flowrun_engine::infer::BreakerState;
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::run::context::Context;
@@ -35,6 +35,39 @@ pub struct Pool {
     refused: u64,
 }
 
+/// A provider that does not compute a node's model.
+#[derive(Debug, Serialize)]
+pub struct Refused {
+    name: String,
+    cause: String,
+    is_loss: bool,
+}
+
+/// A second model that looks at a share of a node's frames.
+#[derive(Debug, Serialize)]
+pub struct Shadow {
+    model: String,
+    provider: String,
+    compared: u64,
+    skipped: u64,
+    failed: u64,
+    matched: u64,
+    only_main: u64,
+    only_shadow: u64,
+    share: f64,
+    mean_score_drift: f64,
+    most_score_drift: f64,
+}
+
+/// An engine that was not there when a model was opened.
+#[derive(Debug, Serialize)]
+pub struct Engine {
+    model: String,
+    provider: String,
+    stage: &'static str,
+    cause: Option<String>,
+}
+
 /// Where cameras decode.
 #[derive(Debug, Serialize)]
 pub struct Decoders {
@@ -59,6 +92,56 @@ impl Provider {
                 served: rung.served,
                 failed: rung.failed,
                 batch: rung.most,
+            })
+            .collect()
+    }
+}
+
+impl Refused {
+    /// Why better providers do not compute a node's model.
+    pub fn all(state: &ComputeState) -> Vec<Self> {
+        let refusals = state.refusals.iter();
+        refusals
+            .map(|refusal| Refused {
+                name: refusal.provider.to_string(),
+                cause: refusal.cause.clone(),
+                is_loss: refusal.is_loss,
+            })
+            .collect()
+    }
+}
+
+impl Shadow {
+    /// How far a node's shadow agrees.
+    pub fn of(state: &ComputeState) -> Option<Self> {
+        let shadow = state.shadow.as_ref()?;
+        let [mean, most] = shadow.score_drift;
+        Some(Shadow {
+            model: shadow.model.clone(),
+            provider: shadow.provider.to_string(),
+            compared: shadow.compared,
+            skipped: shadow.skipped,
+            failed: shadow.failed,
+            matched: shadow.matched,
+            only_main: shadow.only_main,
+            only_shadow: shadow.only_shadow,
+            share: shadow.share(),
+            mean_score_drift: mean,
+            most_score_drift: most,
+        })
+    }
+}
+
+impl Engine {
+    /// Those that a run has wanted.
+    pub fn all(context: &Context) -> Vec<Self> {
+        let builds = context.builds.list().into_iter();
+        builds
+            .map(|build| Engine {
+                model: build.wanted.name,
+                provider: build.wanted.provider.to_string(),
+                stage: build.stage.word(),
+                cause: build.stage.cause().map(str::to_owned),
             })
             .collect()
     }
@@ -126,12 +209,93 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .filter(|(_, state)| *state != ComputeState::default())
         .collect();
     providers(out, &all);
+    refusals(out, &all);
+    shadows(out, &all);
+    let name = "flowrun_model_engine";
+    out.family(
+        name,
+        "gauge",
+        "Engines that were not there when a model was opened: 1 at how far each has come.",
+    );
+    for engine in Engine::all(context) {
+        let labels = [
+            ("model", engine.model.as_str()),
+            ("provider", &engine.provider),
+            ("stage", engine.stage),
+            ("cause", engine.cause.as_deref().unwrap_or_default()),
+        ];
+        out.sample(name, &labels, 1);
+    }
     let decoded = decoded_pools(context);
     let own = all
         .iter()
         .flat_map(|(node, state)| state.pools.iter().map(move |pool| (*node, *pool)));
     let pools: Vec<_> = own.chain(decoded.into_iter().map(|pool| ("", pool))).collect();
     self::pools(out, &pools);
+    tiers(out, &all);
+}
+
+/// Where nodes keep pictures.
+fn tiers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let kept: Vec<(&str, TiersState)> = all
+        .iter()
+        .filter_map(|(node, state)| Some((*node, state.tiers?)))
+        .collect();
+    type Read = fn(&TierState) -> u64;
+    let families: [(&str, &str, &str, Read); 6] = [
+        (
+            "flowrun_tier_bytes",
+            "gauge",
+            "Bytes of kept pictures, by tier.",
+            |tier| tier.bytes,
+        ),
+        (
+            "flowrun_tier_high_water_bytes",
+            "gauge",
+            "The most bytes of kept pictures that there ever were, by tier.",
+            |tier| tier.most_bytes,
+        ),
+        (
+            "flowrun_tier_budget_bytes",
+            "gauge",
+            "The most bytes that the tier may hold.",
+            |tier| tier.budget_bytes,
+        ),
+        ("flowrun_tier_pictures", "gauge", "Kept pictures, by tier.", |tier| {
+            tier.pictures
+        }),
+        (
+            "flowrun_tier_demotions_total",
+            "counter",
+            "Pictures that went from the tier to a lower one.",
+            |tier| tier.demoted,
+        ),
+        (
+            "flowrun_tier_promotions_total",
+            "counter",
+            "Pictures that came back from the tier to a higher one.",
+            |tier| tier.promoted,
+        ),
+    ];
+    for (name, ty, help, read) in families {
+        out.family(name, ty, help);
+        for (node, state) in &kept {
+            for tier in Tier::ALL {
+                out.sample(name, &[("node", node), ("tier", tier.word())], read(state.of(tier)));
+            }
+        }
+    }
+    let name = "flowrun_tier_lost_total";
+    out.family(
+        name,
+        "counter",
+        "Kept pictures that are gone before their time, by reason: no room, or a failure.",
+    );
+    for (node, state) in &kept {
+        for (reason, count) in [("budget", state.forgotten), ("failure", state.failed)] {
+            out.sample(name, &[("node", node), ("reason", reason)], count);
+        }
+    }
 }
 
 fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
@@ -187,6 +351,81 @@ fn providers(out: &mut Exposition, all: &[(&str, ComputeState)]) {
     for (node, provider, device, rung) in each() {
         let labels = [("node", node), ("provider", &*provider), ("device", &*device)];
         out.sample(name, &labels, rung.most);
+    }
+}
+
+fn shadows(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let shadows = || {
+        all.iter()
+            .filter_map(|(node, state)| Some((*node, state.shadow.as_ref()?)))
+    };
+    let name = "flowrun_shadow_frames_total";
+    out.family(
+        name,
+        "counter",
+        "Frames that the node's shadow model was to look at, by outcome.",
+    );
+    for (node, shadow) in shadows() {
+        let outcomes = [
+            ("compared", shadow.compared),
+            ("skipped", shadow.skipped),
+            ("failed", shadow.failed),
+        ];
+        for (outcome, count) in outcomes {
+            out.sample(
+                name,
+                &[("node", node), ("model", &shadow.model), ("outcome", outcome)],
+                count,
+            );
+        }
+    }
+    let name = "flowrun_shadow_boxes_total";
+    out.family(
+        name,
+        "counter",
+        "Boxes on those frames, by which of the two models found them.",
+    );
+    for (node, shadow) in shadows() {
+        let boxes = [
+            ("both", shadow.matched),
+            ("main", shadow.only_main),
+            ("shadow", shadow.only_shadow),
+        ];
+        for (by, count) in boxes {
+            out.sample(name, &[("node", node), ("model", &shadow.model), ("found", by)], count);
+        }
+    }
+    let name = "flowrun_shadow_score_drift";
+    out.family(
+        name,
+        "gauge",
+        "How far the scores of boxes that both found are apart, on average and at most.",
+    );
+    for (node, shadow) in shadows() {
+        for (what, drift) in ["mean", "most"].into_iter().zip(shadow.score_drift) {
+            out.sample(name, &[("node", node), ("model", &shadow.model), ("what", what)], drift);
+        }
+    }
+}
+
+fn refusals(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let name = "flowrun_model_refused";
+    out.family(
+        name,
+        "gauge",
+        "Providers that do not compute the node's model, and why; a loss makes the run slower than it need be.",
+    );
+    for (node, state) in all {
+        for refused in Refused::all(state) {
+            let loss = if refused.is_loss { "yes" } else { "no" };
+            let labels = [
+                ("node", *node),
+                ("provider", &refused.name),
+                ("loss", loss),
+                ("cause", &refused.cause),
+            ];
+            out.sample(name, &labels, 1);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::live::{Answered, Applied, By, EditError, Live, Refusal};
 use crate::serve::app::{json, refusal};
+use crate::serve::devices::Engine;
 
 /// Receipts in one answer.
 const LISTED: usize = 50;
@@ -98,7 +99,7 @@ pub fn reloads(live: Option<&Arc<Live>>) -> Response<Body> {
     let Some(live) = live else {
         return json(
             StatusCode::OK,
-            &json!({ "version": 1, "receipts": [], "refused": null }),
+            &json!({ "version": 1, "receipts": [], "refused": null, "engines": [] }),
         );
     };
     let receipts = live.editor().receipts(0);
@@ -108,6 +109,7 @@ pub fn reloads(live: Option<&Arc<Live>>) -> Response<Body> {
         "version": version,
         "receipts": newest.iter().map(|receipt| json!(**receipt)).collect::<Vec<_>>(),
         "refused": live.refused(),
+        "engines": Engine::all(live.editor().context()),
     });
     json(StatusCode::OK, &document)
 }

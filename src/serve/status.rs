@@ -9,7 +9,7 @@ use flowrun_engine::run::context::Context;
 use flowrun_engine::site::Mount;
 use serde::Serialize;
 
-use crate::serve::devices::{Decoders, Pool, Provider};
+use crate::serve::devices::{Decoders, Engine, Pool, Provider, Refused, Shadow};
 use crate::serve::placement::Device;
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
@@ -46,6 +46,7 @@ pub struct Status {
     nodes: Vec<Node>,
     decoders: Option<Decoders>,
     devices: Vec<Device>,
+    engines: Vec<Engine>,
     errors: Vec<Error>,
     site: Vec<Mount>,
     process: Process,
@@ -103,6 +104,8 @@ struct Node {
     p50_ms: f64,
     p99_ms: f64,
     providers: Vec<Provider>,
+    refused: Vec<Refused>,
+    shadow: Option<Shadow>,
     pools: Vec<Pool>,
 }
 
@@ -202,6 +205,8 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 p50_ms: millis(rate.p50_us),
                 p99_ms: millis(rate.p99_us),
                 providers: Provider::all(&compute),
+                refused: Refused::all(&compute),
+                shadow: Shadow::of(&compute),
                 pools: compute.pools.iter().map(Pool::of).collect(),
             }
         })
@@ -242,6 +247,7 @@ impl Status {
             nodes: context.map_or_else(Vec::new, |context| nodes(context, now)),
             decoders: context.map(Decoders::of),
             devices: context.map_or_else(Vec::new, Device::all),
+            engines: context.map_or_else(Vec::new, Engine::all),
             errors: context.map_or_else(Vec::new, errors),
             site: context.map_or_else(Vec::new, |context| context.audience.site.list()),
             process: Process::now(),

@@ -1,6 +1,7 @@
 //! The laws of ARCHITECTURE.md, held on whole runs: what goes in through sources comes out of sinks.
 
 mod answers;
+mod clips;
 mod completeness;
 mod counts;
 mod determinism;

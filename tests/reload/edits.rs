@@ -330,3 +330,34 @@ proptest! {
         }
     }
 }
+
+/// An operator with several inputs on lanes of its own, which keeps pictures from frame to frame.
+#[test]
+fn clips_answer_every_frame_over_edits() {
+    let clip = |params: &str| {
+        graph_with(
+            "version=1",
+            &format!(
+                "flow kept from=live {{ clip on=seen.truth {params}; encode h264 preset=ultrafast; write {{ mp4 \"{{camera}}.mp4\"; }}; }}"
+            ),
+        )
+    };
+    let mut run = Edited::start(&clip("before=\"1s\""), 2);
+    run.frames(5);
+    // In place, built anew, and left alone.
+    run.edit(&clip("before=\"2s\""));
+    run.frames(5);
+    run.edit(&clip("before=\"2s\" cold=\"8MiB\""));
+    run.frames(5);
+    run.edit(&clip("before=\"2s\" cold=\"8MiB\"").replace("version=1", "version=2"));
+    run.frames(5);
+    let report = run.end();
+    let admitted: u64 = report.cameras.iter().map(|camera| camera.counts.admitted).sum();
+    let clip = report
+        .nodes
+        .iter()
+        .find(|node| node.name == "kept.clip")
+        .expect("a clip");
+    assert_eq!(clip.errors, 0);
+    assert!(clip.rows > 0 && clip.rows <= admitted, "{} of {admitted}", clip.rows);
+}

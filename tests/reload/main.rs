@@ -6,6 +6,7 @@ mod cameras;
 mod client;
 mod connections;
 mod edits;
+mod engines;
 mod invalid;
 #[path = "../fuzz/mutate.rs"]
 mod mutate;

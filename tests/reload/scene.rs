@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowrun::engine::admission::CameraCounts;
+use flowrun::engine::infer::EngineBuilder;
 use flowrun::engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun::engine::reload::{Editor, Outcome, Receipt, ReloadError};
 use flowrun::engine::run::{Options, PreparedRun, Report, Running};
@@ -94,6 +95,11 @@ impl Edited {
 
     pub fn start(graph: &str, workers: usize) -> Self {
         Edited::prepared(graph, workers, |_| {})
+    }
+
+    /// A run whose engines somebody builds.
+    pub fn built_by(graph: &str, builder: Arc<dyn EngineBuilder>) -> Self {
+        Edited::prepared(graph, 1, |prepared| prepared.context().builds.build_by(builder))
     }
 
     fn prepared(graph: &str, workers: usize, look: impl FnOnce(&PreparedRun)) -> Self {

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use crate::client::{ask, get, until};
-use crate::support::{Folder, flowrun, on_file, said};
+use crate::support::{Folder, flowrun, has_onnx_runtime, on_file, root, said};
 
 const ENDLESS: &str = "cameras c { synthetic a fps=20; }\nflow f from=c { truth-tracks as=tracks; }\npublish { sse \"/events\" from=f.tracks; }\n";
 
@@ -221,4 +221,59 @@ fn a_run_is_edited_from_the_command_line() {
         assert!(refused.err.contains("truth-trucks"), "{}", refused.err);
     }
     assert_eq!(version(), 3);
+}
+
+#[test]
+fn a_model_without_an_engine_is_built_one_beside_the_run() {
+    if !has_onnx_runtime() {
+        return;
+    }
+    let (folder, cache) = (Folder::new(), Folder::new());
+    folder.write(
+        "net.onnx",
+        std::fs::read(root().join("operators/fixtures/dynamic.onnx")).unwrap(),
+    );
+    let graph = "cameras c { synthetic a fps=20; }\nmodel net \"net.onnx\" provider=twin engine=background\n\
+                 flow f from=c { detect net as=d; }\nwrite { jsonl \"d.jsonl\" from=f.d; }\n";
+    let listen = ["--listen", "127.0.0.1:0"];
+    let started = || {
+        let mut command = run(&folder, graph, &listen);
+        Run::start(command.env("FLOWRUN_CACHE", cache.path("")).stdout(Stdio::null()))
+    };
+    let serves = |run: &Run| {
+        let status = get(run.address, "/api/status").json();
+        let node = status["nodes"]
+            .as_array()?
+            .iter()
+            .find(|node| node["name"] == "f.d")?
+            .clone();
+        let providers = node["providers"].as_array()?.iter();
+        let serving = providers.into_iter().find(|provider| provider["serves"] == true)?;
+        Some(serving["name"].as_str()?.to_owned())
+    };
+    let first = started();
+    let reloads = until("an engine", || {
+        let reloads = get(first.address, "/api/reloads").json();
+        (reloads["engines"][0]["stage"] == "ready").then_some(reloads)
+    });
+    let receipt = &reloads["receipts"][0];
+    assert_eq!(receipt["cause"]["engine"], "CPU twin engine for model `net` is ready");
+    assert_eq!(
+        (receipt["lost"].as_u64(), receipt["doubled"].as_u64()),
+        (Some(0), Some(0)),
+        "{receipt}"
+    );
+    assert_eq!(serves(&first).as_deref(), Some("CPU twin"));
+    let metrics = get(first.address, "/metrics").body;
+    let built = "flowrun_model_engine{model=\"net\",provider=\"CPU twin\",stage=\"ready\",cause=\"\"} 1";
+    assert!(metrics.contains(built), "{metrics}");
+    drop(first);
+    let second = started();
+    assert_eq!(
+        until("a serving provider", || serves(&second)),
+        "CPU twin",
+        "it is there from the start"
+    );
+    let engines = get(second.address, "/api/status").json()["engines"].clone();
+    assert_eq!(engines.as_array().map(Vec::len), Some(0), "{engines}");
 }

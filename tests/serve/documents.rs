@@ -348,3 +348,31 @@ fn metrics_are_strictly_what_prometheus_reads() {
         assert!(families.contains_key(&format!("flowrun_node_{family}")), "{family}");
     }
 }
+
+#[test]
+fn metrics_tell_what_each_tier_of_kept_pictures_holds() {
+    let graph = "cameras c { synthetic a fps=20 size=\"320x180\"; }\nflow f from=c { truth as=seen; }\nflow kept from=c { clip on=f.seen before=\"1s\" cold=\"200kB\"; encode h264; }\n";
+    let served = Served::of(graph, settings());
+    let value = |family: &str, labels: &[(&str, &str)]| {
+        let families = exposition::parse(&get(served.address, "/metrics").body);
+        let own = [("node", "kept.clip")].iter().chain(labels);
+        let labels = own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let samples = &families.get(family)?.samples;
+        samples.get(&(family.to_owned(), labels.collect())).copied()
+    };
+    let cold = [("tier", "cold")];
+    until("a kept picture", || {
+        (value("flowrun_tier_high_water_bytes", &cold)? > 0.0).then_some(())
+    });
+    assert_eq!(value("flowrun_tier_budget_bytes", &cold), Some(200_000.0));
+    assert!(value("flowrun_tier_bytes", &cold).unwrap() <= 200_000.0);
+    for family in ["pictures", "demotions_total", "promotions_total"] {
+        for tier in ["hot", "warm", "cold", "archive"] {
+            assert!(
+                value(&format!("flowrun_tier_{family}"), &[("tier", tier)]).is_some(),
+                "{family}"
+            );
+        }
+    }
+    assert_eq!(value("flowrun_tier_lost_total", &[("reason", "failure")]), Some(0.0));
+}

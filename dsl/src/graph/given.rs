@@ -111,6 +111,9 @@ impl Reader<'_> {
 
     fn child(&mut self, child: &Node, node: &Node, schemas: &[&ParamsSchema], other: Other, given: &mut Given) {
         let Some(spec) = find(schemas, &child.name.value) else {
+            if !child.props.is_empty() && schemas.iter().any(|schema| is_group(schema, &child.name.value)) {
+                return self.group(child, schemas, given);
+            }
             return self.unknown_parameter(&child.name, &node.name.value, &words(schemas, other.children));
         };
         if let Some(property) = child.props.first() {
@@ -135,6 +138,31 @@ impl Reader<'_> {
             all_of(&child.args),
             given,
         );
+    }
+
+    /// A child whose properties are parameters that begin with its name: `floor images="x"` is `floor-images="x"`.
+    fn group(&mut self, child: &Node, schemas: &[&ParamsSchema], given: &mut Given) {
+        let name = &child.name.value;
+        self.no_children(child);
+        if let Some(entry) = child.args.first() {
+            self.report(
+                Diagnostic::error(code::EXTRA_ARGUMENT, format!("`{name}` has no place for this argument"))
+                    .label(entry.span, "one too many")
+                    .help("its parameters are written NAME=VALUE"),
+            );
+        }
+        for property in &child.props {
+            match find(schemas, &format!("{name}-{}", property.name.value)) {
+                Some(spec) => self.give(spec, values::read(spec, &property.entry), property.entry.span, given),
+                None => {
+                    let all = words(schemas, &[]);
+                    let of_group = all
+                        .iter()
+                        .filter_map(|word| word.strip_prefix(name.as_str())?.strip_prefix('-'));
+                    self.unknown_parameter(&property.name, name, &of_group.collect::<Vec<_>>());
+                }
+            }
+        }
     }
 
     fn give(&mut self, spec: &ParamSpec, value: Result<Value, Diagnostic>, span: Span, given: &mut Given) {
@@ -182,6 +210,12 @@ impl Reader<'_> {
         }
         complete
     }
+}
+
+/// Whether several parameters of a schema begin with this name.
+fn is_group(schema: &ParamsSchema, name: &str) -> bool {
+    let begins = |known: &str| known.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    schema.params.iter().filter(|spec| begins(&spec.name)).count() > 1
 }
 
 fn first_line(doc: &str) -> &str {

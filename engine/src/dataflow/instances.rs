@@ -10,6 +10,7 @@ use flowrun_dsl::plan::{NodePlan, OnError, Plan};
 use flowrun_dsl::port::RowKind;
 
 use crate::batch::{Answer, Batch};
+use crate::dataflow::align::Newest;
 use crate::dataflow::failures::{Failures, panic_text};
 use crate::registry::{Instance, Keyed, SavedState};
 use crate::rows::CameraId;
@@ -66,7 +67,7 @@ pub enum Takeover {
 pub struct Instances {
     slots: Slots,
     /// By camera and port: the newest batch of inputs that are not waited for.
-    pub newest: HashMap<CameraId, Vec<Option<Batch>>>,
+    pub newest: Newest,
     keyed: Arc<dyn Keyed>,
     output: RowKind,
     failures: Failures,
@@ -91,7 +92,7 @@ impl Instances {
         }
         Instances {
             slots,
-            newest: HashMap::new(),
+            newest: Newest::new(),
             output: keyed.output(),
             keyed,
             failures,

@@ -1,12 +1,9 @@
 //! Operators with one instance a camera: called for every frame in order, panics caught, inputs
 //! aligned by frame.
 
-use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use flowrun_dsl::plan::Align;
-use flowrun_dsl::port::RowKind;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -14,6 +11,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::operate::FrontierInterest;
 
 use crate::batch::{Answer, Batch};
+use crate::dataflow::align::Aligned;
 use crate::dataflow::failures::error_port;
 use crate::dataflow::gate::Gate;
 use crate::dataflow::instances::{Instances, InstancesRef};
@@ -116,18 +114,6 @@ fn note(node: &Node, answers: &[Answer], began: Duration) {
     metrics.busy_ns.fetch_add(busy, Ordering::Relaxed);
 }
 
-/// What a camera's inputs hold until all have the same frame: by port, answers in order, with the capability of the
-/// first port's.
-type Waiting = Vec<VecDeque<(Answer, Option<Held>)>>;
-
-/// A camera's place in a list that grows with the cameras.
-fn place(cameras: &mut Vec<Waiting>, camera: usize, ports: usize) -> &mut Waiting {
-    if camera >= cameras.len() {
-        cameras.resize_with(camera + 1, || (0..ports).map(|_| VecDeque::new()).collect());
-    }
-    &mut cameras[camera]
-}
-
 /// Several inputs: a camera's frame is answered when every input that is waited for has it.
 fn aligned<'scope>(
     scope: Scope<'scope, Tick>,
@@ -136,15 +122,10 @@ fn aligned<'scope>(
     instances: InstancesRef,
     gate: &Gate,
 ) -> Rendered<'scope> {
-    let plan = node.plan();
-    let mut builder = OperatorBuilder::new(plan.name.clone(), scope);
+    let mut builder = OperatorBuilder::new(node.name.to_string(), scope);
     gate.register(scope.activator_for(builder.operator_info().address));
-    let kinds: Vec<RowKind> = plan.inputs.iter().map(|input| input.rows.clone()).collect();
-    let ports = inputs.len();
-    let waits: Vec<bool> = (0..ports)
-        .map(|port| port == 0 || plan.inputs.get(port).map(|input| input.align) != Some(Align::Latest))
-        .collect();
-    let mut handles = Vec::with_capacity(ports);
+    let mut frames: Aligned<Held> = Aligned::new(node, inputs.len());
+    let mut handles = Vec::with_capacity(inputs.len());
     for (port, stream) in inputs.into_iter().enumerate() {
         handles.push(builder.new_input(stream, Pipeline));
         builder.set_notify_for(port, FrontierInterest::Never);
@@ -153,10 +134,6 @@ fn aligned<'scope>(
     let mut output: Out<Answer> = Out::from(output);
     let (mut error_output, errors) = error_port(&mut builder, node.errors_wanted);
     let (node, gate) = (node.clone(), gate.clone());
-    let mut cameras: Vec<Waiting> = Vec::new();
-    let mut touched = Vec::new();
-    // What came to ports that are not waited for while the gate was closed is newer than what was before the edit.
-    let mut later = Vec::new();
     builder.build(move |_| {
         move |_| {
             for (port, handle) in handles.iter_mut().enumerate() {
@@ -168,14 +145,8 @@ fn aligned<'scope>(
                         None
                     };
                     for answer in answers.drain(..) {
-                        let camera = answer.at.camera;
-                        if waits[port] {
-                            touched.push(camera.0 as usize);
-                            let capability = held.clone().map(|held| (held, error_held.clone()));
-                            place(&mut cameras, camera.0 as usize, ports)[port].push_back((answer, capability));
-                        } else {
-                            later.push((camera, port, answer.batch));
-                        }
+                        let held = held.clone().map(|held| (held, error_held.clone()));
+                        frames.push(port, answer, held);
                     }
                 });
             }
@@ -183,44 +154,20 @@ fn aligned<'scope>(
                 return;
             }
             let mut instances = instances.borrow_mut();
-            for (camera, port, batch) in later.drain(..) {
-                let newest = instances.newest.entry(camera).or_default();
-                newest.resize(ports, None);
-                newest[port] = Some(batch);
-            }
-            touched.sort_unstable();
-            touched.dedup();
             let mut output = output.activate();
             let mut error_output = error_output.as_mut().map(Out::activate);
-            for camera in touched.drain(..) {
-                let waiting = &mut cameras[camera];
-                while (0..ports).all(|port| !waits[port] || !waiting[port].is_empty()) {
-                    let began = node.context.clock.elapsed();
-                    let mut batches = Vec::with_capacity(ports);
-                    let mut first = None;
-                    for port in 0..ports {
-                        if !waits[port] {
-                            let camera = crate::rows::CameraId(camera as u32);
-                            let newest = instances.newest.get(&camera).and_then(|ports| ports.get(port));
-                            let newest = newest.cloned().flatten();
-                            batches.push(newest.unwrap_or_else(|| Batch::empty(&kinds[port])));
-                            continue;
-                        }
-                        let (answer, capability) = waiting[port].pop_front().expect("looked above");
-                        batches.push(answer.batch.clone());
-                        first = first.or(Some((answer, capability)));
-                    }
-                    let (mut answer, capability) = first.expect("the first input is waited for");
-                    let failed = instances.answer(&mut answer, &batches);
-                    let mut answers = vec![answer];
-                    note(&node, &answers, began);
-                    let (capability, error_capability) = capability.expect("the first input keeps its capability");
-                    if let (Some(output), Some(held), Some(row)) = (error_output.as_mut(), error_capability, failed) {
-                        output.session_with_builder(&held).give_container(&mut vec![row]);
-                    }
-                    output.session_with_builder(&capability).give_container(&mut answers);
+            let mut newest = std::mem::take(&mut instances.newest);
+            frames.complete(&mut newest, |mut answer, batches, (capability, error_capability)| {
+                let began = node.context.clock.elapsed();
+                let failed = instances.answer(&mut answer, &batches);
+                let mut answers = vec![answer];
+                note(&node, &answers, began);
+                if let (Some(output), Some(held), Some(row)) = (error_output.as_mut(), error_capability, failed) {
+                    output.session_with_builder(&held).give_container(&mut vec![row]);
                 }
-            }
+                output.session_with_builder(&capability).give_container(&mut answers);
+            });
+            instances.newest = newest;
         }
     });
     Rendered {

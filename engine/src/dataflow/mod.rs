@@ -9,6 +9,7 @@
 //! One keyed dataflow for all cameras: a camera's rows stay on the worker `camera % workers`, and one
 //! message carries the answers of many cameras of one tick.
 
+mod align;
 mod collection;
 mod failures;
 mod gate;

@@ -19,6 +19,7 @@ use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
 use crate::batch::{Answer, Batch};
+use crate::dataflow::align::{Aligned, Newest};
 use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::gate::Gate;
 use crate::dataflow::lines::Lines;
@@ -281,6 +282,9 @@ fn urgency_of(node: &Node, camera: CameraId) -> Urgency {
     params.map_or(Urgency::Normal, |params| params.priority.into())
 }
 
+/// What an answer is sent with: the rows' capability, and the error port's where somebody reads it.
+type Held = (Capability<Tick>, Option<Capability<Tick>>);
+
 /// A frame that has left the worker.
 struct Pending {
     answer: Answer,
@@ -300,7 +304,7 @@ struct OutOfHouse {
 /// gate, so that the lanes get each camera's frames in order.
 pub fn render<'scope>(
     scope: Scope<'scope, Tick>,
-    stream: Edge<'scope>,
+    inputs: Vec<Edge<'scope>>,
     node: &Node,
     pool: &Arc<OffloadPool>,
     offload: &Arc<dyn ErasedOffload>,
@@ -316,8 +320,13 @@ pub fn render<'scope>(
     if waits {
         gate.register(scope.activator_for(address));
     }
-    let mut input = builder.new_input(stream, Pipeline);
-    builder.set_notify_for(0, FrontierInterest::Never);
+    let mut frames: Option<Aligned<Held>> = (inputs.len() > 1).then(|| Aligned::new(node, inputs.len()));
+    let mut newest = Newest::new();
+    let mut handles = Vec::with_capacity(inputs.len());
+    for (port, stream) in inputs.into_iter().enumerate() {
+        handles.push(builder.new_input(stream, Pipeline));
+        builder.set_notify_for(port, FrontierInterest::Never);
+    }
     let (output, rows) = builder.new_output::<Vec<Answer>>();
     let mut output: Out<Answer> = Out::from(output);
     let (mut error_output, errors) = error_port(&mut builder, node.errors_wanted);
@@ -325,57 +334,76 @@ pub fn render<'scope>(
     let (node, gate, failures) = (node.clone(), gate.clone(), Failures::of(node));
     let mut cameras: Vec<OutOfHouse> = Vec::new();
     let mut tickets: Vec<Vec<Ticket>> = pool.queues.iter().map(|_| Vec::new()).collect();
-    let mut arrived: Vec<(Capability<Tick>, Option<Capability<Tick>>, Vec<Answer>)> = Vec::new();
+    let mut arrived: Vec<(Answer, Vec<Batch>, Held)> = Vec::new();
     builder.build(move |_| {
         move |_| {
             let metrics = &node.metrics;
-            input.for_each(|capability, answers| {
-                let error_held = node.errors_wanted.then(|| capability.retain_least(1)).flatten();
-                let Some(held) = capability.retain_least(0) else { return };
-                metrics.queue.fetch_add(answers.len() as i64, Ordering::Relaxed);
-                arrived.push((held, error_held, std::mem::take(answers)));
-            });
+            for (port, handle) in handles.iter_mut().enumerate() {
+                handle.for_each(|capability, answers| {
+                    let mut held = None;
+                    if port == 0 {
+                        let error_held = node.errors_wanted.then(|| capability.retain_least(1)).flatten();
+                        held = capability.retain_least(0).map(|held| (held, error_held));
+                        metrics.queue.fetch_add(answers.len() as i64, Ordering::Relaxed);
+                    }
+                    for mut answer in answers.drain(..) {
+                        match (&mut frames, &held) {
+                            (Some(frames), _) => frames.push(port, answer, held.clone()),
+                            (None, Some(held)) => {
+                                let batch = std::mem::replace(&mut answer.batch, Batch::empty(&kind));
+                                arrived.push((answer, vec![batch], held.clone()));
+                            }
+                            (None, None) => {}
+                        }
+                    }
+                });
+            }
             if waits && !gate.is_open() {
                 return;
             }
-            for (held, error_held, answers) in arrived.drain(..) {
-                for mut answer in answers {
-                    let number = answer.at.camera.0 as usize;
-                    let queue = pool.queue_of(offload.as_ref(), answer.at.camera);
-                    if number >= cameras.len() {
-                        cameras.resize_with(number + 1, OutOfHouse::default);
-                    }
-                    let camera = &mut cameras[number];
-                    let sequence = camera.first + camera.frames.len() as u64;
-                    let job = ErasedJob {
-                        at: answer.at,
-                        inputs: vec![std::mem::replace(&mut answer.batch, Batch::empty(&kind))],
-                        result: None,
-                    };
-                    camera.frames.push_back(Pending {
-                        answer,
-                        capability: held.clone(),
-                        error_capability: error_held.clone(),
-                        result: None,
-                    });
-                    // A lane that remembers its cameras gets each one's frames in order, also where its priority changes.
-                    let urgency = match waits {
-                        true => Urgency::Normal,
-                        false => urgency_of(&node, job.at.camera),
-                    };
-                    let ticket = Ticket {
-                        job,
-                        offload: offload.clone(),
-                        urgency,
-                        sequence,
-                        back: back.clone(),
-                    };
-                    tickets[queue].push(ticket);
+            if let Some(frames) = &mut frames {
+                frames.complete(&mut newest, |answer, batches, held| {
+                    arrived.push((answer, batches, held));
+                });
+            }
+            for (mut answer, inputs, (capability, error_capability)) in arrived.drain(..) {
+                let number = answer.at.camera.0 as usize;
+                let queue = pool.queue_of(offload.as_ref(), answer.at.camera);
+                if number >= cameras.len() {
+                    cameras.resize_with(number + 1, OutOfHouse::default);
                 }
-                for (queue, tickets) in pool.queues.iter().zip(&mut tickets) {
-                    if !tickets.is_empty() {
-                        queue.add(&offload, tickets.drain(..));
-                    }
+                let camera = &mut cameras[number];
+                let sequence = camera.first + camera.frames.len() as u64;
+                let job = ErasedJob {
+                    at: answer.at,
+                    inputs,
+                    result: None,
+                };
+                // What it came with is the job's alone: a picture is not held while its answer waits for others.
+                answer.batch = Batch::empty(&kind);
+                camera.frames.push_back(Pending {
+                    answer,
+                    capability,
+                    error_capability,
+                    result: None,
+                });
+                // A lane that remembers its cameras gets each one's frames in order, also where its priority changes.
+                let urgency = match waits {
+                    true => Urgency::Normal,
+                    false => urgency_of(&node, job.at.camera),
+                };
+                let ticket = Ticket {
+                    job,
+                    offload: offload.clone(),
+                    urgency,
+                    sequence,
+                    back: back.clone(),
+                };
+                tickets[queue].push(ticket);
+            }
+            for (queue, tickets) in pool.queues.iter().zip(&mut tickets) {
+                if !tickets.is_empty() {
+                    queue.add(&offload, tickets.drain(..));
                 }
             }
             let done = std::mem::take(&mut *back.done.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));

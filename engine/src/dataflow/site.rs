@@ -379,7 +379,7 @@ impl Site {
                 standing.instances.insert(node.name.to_string(), instances.clone());
                 keyed::render(scope, inputs, node, instances, gate)
             }
-            NodeParts::Offload(shared, pool) => offload::render(scope, inputs.remove(0), node, pool, shared, gate),
+            NodeParts::Offload(shared, pool) => offload::render(scope, inputs, node, pool, shared, gate),
             NodeParts::Query(query, cameras) => {
                 let rows = collection::render(scope, inputs.remove(0), node, query, cameras);
                 return Rendered {

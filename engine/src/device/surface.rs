@@ -67,6 +67,11 @@ impl Surface {
         }
     }
 
+    /// Whose memory it lies in.
+    pub(super) fn device(&self) -> &Arc<dyn Device> {
+        self.memory.device()
+    }
+
     /// Where it is.
     pub(super) fn address(&self) -> Address {
         self.memory.address()

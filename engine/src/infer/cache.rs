@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::runtime::runtime;
-use super::tensorrt::TensorRt;
+use super::tensorrt::{TensorRt, table_name};
 use crate::device::{Chip, Cuda, cuda, tensorrt_version};
 use crate::errors::{OperatorError, Result};
 
 /// Lists what belongs to a finished build.
 const COMPLETE: &str = "complete";
+/// Held by whoever builds, so that two processes do not build the same.
+const LOCK: &str = "lock";
 
 /// The folder of one model's engines on one chip.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,30 +49,28 @@ impl EngineCache {
         let mut file = File::open(model).map_err(|error| format!("model `{}`: {error}", model.display()))?;
         io::copy(&mut file, &mut hash)?;
         let TensorRt {
-            half,
-            int8,
+            precision,
+            calibration,
             workspace_bytes,
             effort,
             shapes,
             ..
         } = options;
         let (major, minor) = chip.capability;
+        let (half, int8) = (precision.takes_half(), precision.takes_int8());
         let about = format!(
             "{} {major}.{minor} {} {versions} {half} {int8} {workspace_bytes} {effort:?} {shapes:?}",
             chip.name, chip.multiprocessors
         );
         hash.update(about.as_bytes());
+        if let (Some(table), true) = (calibration, int8) {
+            let about = |error| format!("calibration table `{}`: {error}", table.display());
+            io::copy(&mut File::open(table).map_err(about)?, &mut hash).map_err(about)?;
+        }
         let folder = root.join(hex(&hash.finalize()[..16]));
         private_folder(root)?;
         private_folder(&folder)?;
         Ok(EngineCache { folder })
-    }
-
-    /// The cache in a folder that [`EngineCache::open`] gave before.
-    pub fn at(folder: &Path) -> Self {
-        EngineCache {
-            folder: folder.to_owned(),
-        }
     }
 
     /// Where the engines lie.
@@ -102,31 +102,38 @@ impl EngineCache {
         Ok(files > 0)
     }
 
-    /// As [`EngineCache::finish`], unless that was done before.
+    /// Takes the folder to build in it, and waits for another process that builds the same. What one that was broken off
+    /// has left is removed: it is code that nobody has written down. None where the build was finished meanwhile.
     ///
     /// # Errors
-    /// As there.
-    pub fn finish_once(&self) -> Result<()> {
-        if self.is_built()? {
-            return Ok(());
+    /// When the folder cannot be written, or as [`EngineCache::is_built`].
+    pub fn begin(&self) -> Result<Option<EngineBuild>> {
+        let about = |error: io::Error| format!("the cache folder `{}`: {error}", self.folder.display());
+        let lock = File::create(self.folder.join(LOCK)).map_err(about)?;
+        if lock.try_lock().is_err() {
+            tracing::info!(folder = %self.folder.display(), "another process builds this engine");
+            lock.lock().map_err(about)?;
         }
-        self.finish()
+        if self.is_built()? {
+            return Ok(None);
+        }
+        for entry in fs::read_dir(&self.folder)?.flatten() {
+            if is_engine(&entry.path()) {
+                fs::remove_file(entry.path()).map_err(about)?;
+            }
+        }
+        Ok(Some(EngineBuild {
+            cache: self.clone(),
+            _lock: lock,
+        }))
     }
 
-    /// Writes down that a build is finished, with what it left.
-    ///
-    /// # Errors
-    /// When the folder cannot be read or written, or holds no engine.
-    pub fn finish(&self) -> Result<()> {
+    fn finish(&self) -> Result<()> {
         let mut list = String::new();
         for entry in fs::read_dir(&self.folder)? {
             let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
             let name = name.to_string_lossy();
-            // The timing cache grows with later builds and holds no code.
-            let is_engine = Path::new(&*name)
-                .extension()
-                .is_some_and(|extension| extension != "timing");
-            if is_engine && path.is_file() {
+            if is_engine(&path) {
                 let _ = writeln!(list, "{} {name}", hash_of(&path)?);
             }
         }
@@ -140,6 +147,41 @@ impl EngineCache {
         fs::write(&partial, list)?;
         Ok(fs::rename(&partial, self.folder.join(COMPLETE))?)
     }
+}
+
+/// A build under way: nobody else builds in its folder until this is gone.
+#[derive(Debug)]
+pub struct EngineBuild {
+    cache: EngineCache,
+    _lock: File,
+}
+
+impl EngineBuild {
+    /// Puts what the build reads beside it: the calibration table, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be copied.
+    pub fn equip(&self, options: &TensorRt) -> Result<()> {
+        if let (Some(table), true) = (&options.calibration, options.precision.takes_int8()) {
+            let about = |error| format!("calibration table `{}`: {error}", table.display());
+            fs::copy(table, self.cache.folder.join(table_name(table))).map_err(about)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down that the build is finished, with what it left.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written, or holds no engine.
+    pub fn finish(self) -> Result<()> {
+        self.cache.finish()
+    }
+}
+
+/// Whether a file of the folder is part of an engine. The timing cache grows with later builds and holds no code.
+fn is_engine(path: &Path) -> bool {
+    let extension = path.extension();
+    path.is_file() && extension.is_some_and(|extension| extension != "timing" && extension != "partial")
 }
 
 /// `$FLOWRUN_CACHE`, else `$XDG_CACHE_HOME/flowrun`, else `~/.cache/flowrun`; in it `tensorrt`.
@@ -207,6 +249,8 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::super::tensorrt::Precision;
+
     use super::*;
 
     fn chip() -> Chip {
@@ -229,11 +273,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let cache = opened(folder.path(), &TensorRt::default()).unwrap();
         assert_eq!(cache.is_built(), Ok(false));
-        assert!(cache.finish().is_err(), "nothing was built");
+        assert!(cache.begin().unwrap().unwrap().finish().is_err(), "nothing was built");
+        fs::write(cache.folder().join("a.engine"), "code that was left half written").unwrap();
+        let build = cache.begin().unwrap().expect("nothing is built");
+        assert!(
+            !cache.folder().join("a.engine").exists(),
+            "nobody knows where it is from"
+        );
         fs::write(cache.folder().join("a.engine"), "code").unwrap();
         fs::write(cache.folder().join("a.timing"), "times").unwrap();
         assert_eq!(cache.is_built(), Ok(false), "it was not finished");
-        cache.finish().unwrap();
+        build.finish().unwrap();
+        assert!(cache.begin().unwrap().is_none(), "it is finished");
         fs::write(cache.folder().join("a.timing"), "more times").unwrap();
         assert_eq!(
             opened(folder.path(), &TensorRt::default()).unwrap().is_built(),
@@ -248,10 +299,28 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let plain = opened(folder.path(), &TensorRt::default()).unwrap();
         let whole = TensorRt {
-            half: false,
+            precision: Precision::Fp32,
             ..TensorRt::default()
         };
         assert_ne!(plain, opened(folder.path(), &whole).unwrap());
+        let table = folder.path().join("ranges.table");
+        fs::write(&table, "ranges").unwrap();
+        let mut bytes = TensorRt {
+            precision: Precision::Int8,
+            ..TensorRt::default()
+        };
+        let quantised = opened(folder.path(), &bytes).unwrap();
+        bytes.calibration = Some(table.clone());
+        let calibrated = opened(folder.path(), &bytes).unwrap();
+        assert!(plain != quantised && quantised != calibrated);
+        let build = calibrated.begin().unwrap().unwrap();
+        build.equip(&bytes).unwrap();
+        assert_eq!(
+            fs::read(calibrated.folder().join("calibration.table")).unwrap(),
+            b"ranges"
+        );
+        fs::write(&table, "other ranges").unwrap();
+        assert_ne!(calibrated, opened(folder.path(), &bytes).unwrap());
         let model = folder.path().join("m.onnx");
         let below = |chip: &Chip, versions| {
             EngineCache::below(

@@ -23,17 +23,7 @@ const LONGEST_NAME: u64 = 4096;
 /// When it cannot be read, is no model or a truncated one, or names a file that is elsewhere or missing.
 pub(super) fn check(model: &Path) -> Result<()> {
     let shown = model.display();
-    let file =
-        File::open(model).map_err(|error| OperatorError::new(format!("model `{shown}` cannot be read: {error}")))?;
-    let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(OperatorError::new(format!("model `{shown}` is no file")));
-    }
-    let locations = Reader::new(BufReader::new(file), about.len()).locations();
-    let locations = locations.map_err(|fault| {
-        OperatorError::new(format!("`{shown}` is no ONNX model: {fault}"))
-            .help("export the model again, as in `yolo export format=onnx`, or copy it again if it was cut short")
-    })?;
+    let locations = read(model)?.locations;
     let folder = model
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -45,6 +35,39 @@ pub(super) fn check(model: &Path) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Whether a model says itself how it is to be computed in bytes: it has nodes that quantise.
+///
+/// # Errors
+/// When it cannot be read, or is no model.
+pub fn is_quantised(model: &Path) -> Result<bool> {
+    Ok(read(model)?.quantises)
+}
+
+fn read(model: &Path) -> Result<Contents> {
+    let shown = model.display();
+    let file =
+        File::open(model).map_err(|error| OperatorError::new(format!("model `{shown}` cannot be read: {error}")))?;
+    let about = file.metadata()?;
+    if !about.is_file() {
+        return Err(OperatorError::new(format!("model `{shown}` is no file")));
+    }
+    Reader::new(BufReader::new(file), about.len())
+        .contents()
+        .map_err(|fault| {
+            OperatorError::new(format!("`{shown}` is no ONNX model: {fault}"))
+                .help("export the model again, as in `yolo export format=onnx`, or copy it again if it was cut short")
+        })
+}
+
+/// What is of interest in a model.
+#[derive(Default)]
+struct Contents {
+    /// Every distinct file that its tensors lie in.
+    locations: Vec<String>,
+    /// Whether it has nodes that quantise.
+    quantises: bool,
 }
 
 /// Whether `location` is a file below `folder`, links followed.
@@ -122,7 +145,7 @@ struct Reader<R> {
     at: u64,
     end: u64,
     graphs: usize,
-    locations: Vec<String>,
+    found: Contents,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -132,17 +155,16 @@ impl<R: Read + Seek> Reader<R> {
             at: 0,
             end,
             graphs: 0,
-            locations: Vec::new(),
+            found: Contents::default(),
         }
     }
 
-    /// Every distinct file that the model's tensors lie in.
-    fn locations(mut self) -> Result<Vec<String>, Fault> {
+    fn contents(mut self) -> Result<Contents, Fault> {
         self.message(Message::Model, self.end, 0)?;
         if self.graphs == 0 {
             return Err(Fault::Text("it holds no graph"));
         }
-        Ok(self.locations)
+        Ok(self.found)
     }
 
     fn message(&mut self, message: Message, end: u64, depth: usize) -> Result<(), Fault> {
@@ -168,6 +190,14 @@ impl<R: Read + Seek> Reader<R> {
                     match (message, field) {
                         (Message::ExternalData, 1) => key = self.text(length)?,
                         (Message::ExternalData, 2) => value = self.text(length)?,
+                        // The name of what the node computes: no name that matters is longer.
+                        (Message::Node, 4) if length <= 32 => {
+                            let mut name = [0; 32];
+                            let name = &mut name[..length as usize];
+                            self.from.read_exact(name)?;
+                            self.at += length;
+                            self.found.quantises |= *name == *b"QuantizeLinear" || *name == *b"DequantizeLinear";
+                        }
                         _ => match message.of_field(field) {
                             Some(inner) => {
                                 self.graphs += usize::from((message, inner) == (Message::Model, Message::Graph));
@@ -185,8 +215,8 @@ impl<R: Read + Seek> Reader<R> {
         }
         // The last key and value of an entry count, as protobuf has it for repeated scalars. Whether the tensor
         // then says that its data is external does not matter: a path that leads out has no business there.
-        if key == "location" && !self.locations.contains(&value) {
-            self.locations.push(value);
+        if key == "location" && !self.found.locations.contains(&value) {
+            self.found.locations.push(value);
         }
         Ok(())
     }
@@ -280,6 +310,31 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_quantise_are_seen_wherever_they_stand() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.onnx");
+        let quantised = |bytes: Vec<u8>| {
+            std::fs::write(&path, bytes).unwrap();
+            is_quantised(&path).unwrap()
+        };
+        let node = |kind: &[u8]| field(1, &field(4, kind));
+        let in_loop = |node: &[u8]| field(7, &field(1, &field(5, &field(6, node))));
+        assert!(quantised(field(7, &node(b"QuantizeLinear"))));
+        assert!(quantised(field(
+            7,
+            &[node(b"Conv"), node(b"DequantizeLinear")].concat()
+        )));
+        assert!(quantised(in_loop(&node(b"QuantizeLinear"))));
+        assert!(!quantised(field(7, &node(b"Conv"))));
+        assert!(!quantised(field(7, &node(&[b'x'; 3000]))), "no name is so long");
+        let named = [field(3, b"QuantizeLinear"), field(4, b"Conv")].concat();
+        assert!(
+            !quantised(field(7, &field(1, &named))),
+            "what a node is called says nothing"
+        );
+    }
+
+    #[test]
     fn what_is_no_model_is_refused() {
         let model = in_initializer(tensor("weights.bin"));
         for length in 0..model.len() {
@@ -302,14 +357,14 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Reader::new(io::Cursor::new(&bytes), bytes.len() as u64).locations();
+            let _ = Reader::new(io::Cursor::new(&bytes), bytes.len() as u64).contents();
         }
         #[test]
         fn a_damaged_model_is_read_without_harm(at in 0usize..40, byte in any::<u8>()) {
             let mut bytes = in_constant_of_loop(tensor("weights.bin"));
             let at = at % bytes.len();
             bytes[at] = byte;
-            let _ = Reader::new(io::Cursor::new(&bytes), bytes.len() as u64).locations();
+            let _ = Reader::new(io::Cursor::new(&bytes), bytes.len() as u64).contents();
         }
     }
 }

@@ -2,22 +2,54 @@
 //! and refuses for TensorRT.
 
 use std::ffi::{CString, c_char};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use flowrun_dsl::params::Choice;
 use ort::AsPointer;
 use ort::session::builder::SessionBuilder;
 
 use super::provider::Placement;
+
+/// The numbers that TensorRT computes in; where a layer gains nothing by them it takes wider ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Choice)]
+pub enum Precision {
+    /// IEEE 754 binary32, as the model says.
+    Fp32,
+    /// IEEE 754 binary16.
+    #[default]
+    Fp16,
+    /// Bytes, by the model's own quantisation or a calibration table.
+    Int8,
+}
+
+impl Precision {
+    /// As a graph writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Precision::Fp32 => "fp32",
+            Precision::Fp16 => "fp16",
+            Precision::Int8 => "int8",
+        }
+    }
+    /// Whether layers may compute in fp16.
+    pub fn takes_half(self) -> bool {
+        self != Precision::Fp32
+    }
+    /// Whether layers may compute in bytes.
+    pub fn takes_int8(self) -> bool {
+        self == Precision::Int8
+    }
+}
 
 /// How TensorRT is to work.
 #[derive(Clone, Debug)]
 pub struct TensorRt {
     /// The folder of engines, as [`super::EngineCache`] found it safe; none keeps nothing.
     pub folder: Option<PathBuf>,
-    /// Whether it may compute in fp16 where the model says fp32.
-    pub half: bool,
-    /// Whether it may compute in int8 where the model's own quantisation says how.
-    pub int8: bool,
+    /// The numbers that it computes in.
+    pub precision: Precision,
+    /// The table of ranges for a model that is not quantised itself; it is read beside the engine.
+    pub calibration: Option<PathBuf>,
     /// Bytes that it may use beside the model's own.
     pub workspace_bytes: usize,
     /// How hard it looks for fast kernels, 0 to 5; none leaves it to TensorRT.
@@ -30,8 +62,8 @@ impl Default for TensorRt {
     fn default() -> Self {
         TensorRt {
             folder: None,
-            half: true,
-            int8: false,
+            precision: Precision::default(),
+            calibration: None,
             workspace_bytes: 4 << 30,
             effort: None,
             shapes: None,
@@ -39,13 +71,23 @@ impl Default for TensorRt {
     }
 }
 
+/// What a calibration table is called beside an engine: TensorRT's own, or the one that ONNX Runtime's tool writes.
+pub(super) fn table_name(written: &Path) -> &'static str {
+    match written.extension().is_some_and(|extension| extension == "flatbuffers") {
+        true => "calibration.flatbuffers",
+        false => NATIVE_TABLE,
+    }
+}
+
+const NATIVE_TABLE: &str = "calibration.table";
+
 impl TensorRt {
     fn options(&self, device: usize, recorded: bool) -> Vec<(&'static str, String)> {
         let flag = |on: bool| u8::from(on).to_string();
         let mut options = vec![
             ("device_id", device.to_string()),
-            ("trt_fp16_enable", flag(self.half)),
-            ("trt_int8_enable", flag(self.int8)),
+            ("trt_fp16_enable", flag(self.precision.takes_half())),
+            ("trt_int8_enable", flag(self.precision.takes_int8())),
             ("trt_max_workspace_size", self.workspace_bytes.to_string()),
             ("trt_cuda_graph_enable", flag(recorded)),
             // TensorRT's own kernels only: what cuBLAS and cuDNN are like on a machine does not matter then.
@@ -58,6 +100,14 @@ impl TensorRt {
                 ("trt_engine_cache_path", folder.clone()),
                 ("trt_timing_cache_enable", flag(true)),
                 ("trt_timing_cache_path", folder),
+            ]);
+        }
+        if let (Some(table), true) = (&self.calibration, self.precision.takes_int8()) {
+            // ONNX Runtime looks for it in the folder of engines alone.
+            let name = table_name(table);
+            options.extend([
+                ("trt_int8_calibration_table_name", name.to_owned()),
+                ("trt_int8_use_native_calibration_table", flag(name == NATIVE_TABLE)),
             ]);
         }
         if let Some(effort) = self.effort {
@@ -111,4 +161,54 @@ pub(super) fn register(builder: &mut SessionBuilder, placement: &Placement) -> o
     // SAFETY: made above, and released once.
     unsafe { (api.ReleaseTensorRTProviderOptions)(raw) };
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set<'o>(options: &'o [(&str, String)], name: &str) -> Option<&'o str> {
+        let found = options.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn a_precision_sets_what_layers_may_compute_in() {
+        for (precision, half, int8) in [
+            (Precision::Fp32, "0", "0"),
+            (Precision::Fp16, "1", "0"),
+            (Precision::Int8, "1", "1"),
+        ] {
+            let tensorrt = TensorRt {
+                precision,
+                ..TensorRt::default()
+            };
+            let options = tensorrt.options(0, false);
+            assert_eq!(set(&options, "trt_fp16_enable"), Some(half), "{precision:?}");
+            assert_eq!(set(&options, "trt_int8_enable"), Some(int8), "{precision:?}");
+            assert_eq!(set(&options, "trt_int8_calibration_table_name"), None);
+        }
+    }
+
+    #[test]
+    fn a_table_is_read_as_what_its_name_says() {
+        for (written, name, native) in [
+            ("a/b.flatbuffers", "calibration.flatbuffers", "0"),
+            ("a/b.cache", "calibration.table", "1"),
+        ] {
+            let mut tensorrt = TensorRt {
+                precision: Precision::Int8,
+                calibration: Some(written.into()),
+                ..TensorRt::default()
+            };
+            let options = tensorrt.options(0, false);
+            assert_eq!(set(&options, "trt_int8_calibration_table_name"), Some(name));
+            assert_eq!(set(&options, "trt_int8_use_native_calibration_table"), Some(native));
+            tensorrt.precision = Precision::Fp16;
+            assert_eq!(
+                set(&tensorrt.options(0, false), "trt_int8_calibration_table_name"),
+                None
+            );
+        }
+    }
 }

@@ -47,6 +47,9 @@ pub struct Job<I: Input, O> {
 pub trait Offload: Sized + Send + Sync + 'static {
     /// The node's name in a graph.
     const KIND: &'static str;
+    /// Names of the ports, in the order of `Input`; the first is fed by the line above. A frame becomes a job when all
+    /// ports have it.
+    const PORTS: &'static [&'static str] = &["rows"];
     /// The parameters.
     type Params: Params;
     /// What it reads.

@@ -140,7 +140,7 @@ impl<O: Offload> OperatorDef for OffloadDef<O> {
         spec::<O::Params>(
             O::KIND,
             Role::Operator,
-            ports::<O::Input>(&["rows"], &[]),
+            ports::<O::Input>(O::PORTS, &[]),
             Some(O::Output::kind()),
         )
     }

@@ -11,8 +11,10 @@ use crate::dataflow::{
     Group, Installation, NodeParts, QueryCameras, SavedStates, Takeover, Writer, wanted_points, wiring,
 };
 use crate::errors::{OperatorError, PrepareError};
+use crate::infer::EngineWanted;
 use crate::operator::Pace;
 use crate::registry::{Prepared, Registry};
+use crate::reload::engines;
 use crate::rows::CameraId;
 use crate::run::context::{Context, Generation};
 use crate::run::prepare::{Opened, Opening, build, cameras_of, failed, groups_of, keyed_parts, lasting_wants, parts};
@@ -42,6 +44,8 @@ pub struct Edit {
 
 /// What an edit is made ready beside.
 pub struct Beside<'a> {
+    /// The engine that is there now: nodes that lacked it are opened anew.
+    pub engine: Option<&'a EngineWanted>,
     pub context: &'a Arc<Context>,
     pub registry: &'a Registry,
     pub running: &'a Installation,
@@ -79,8 +83,15 @@ impl Edit {
 pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: &mut Remembered) -> Result<Edit, Vec<PrepareError>> {
     let running = &beside.running.generation.plan;
     let plan = Arc::new(plan);
-    let diff = flowrun_dsl::plan::diff(running, &plan, beside.registry);
+    let mut diff = flowrun_dsl::plan::diff(running, &plan, beside.registry);
     let context = beside.context;
+    let mut lacked = Vec::new();
+    if let Some(engine) = beside.engine {
+        lacked = engines::lacking(&beside.running.generation, engine);
+        lacked
+            .iter()
+            .for_each(|node| diff.rebuild(node, format!("{engine} is ready")));
+    }
     context.names.learn_fresh(&plan, running);
     context.decoders.devices().widen(&plan);
     context.audience.site.stage();
@@ -110,6 +121,15 @@ pub fn prepare(beside: &Beside<'_>, plan: Plan, remembered: &mut Remembered) -> 
         let error = OperatorError::new("the server's own settings cannot change while it runs")
             .help("put them back, or start flowrun anew");
         errors.push(failed("server", error));
+    }
+    for (node, parts) in plan.nodes.iter().zip(&nodes) {
+        let (Some(engine), Some(parts), true) = (beside.engine, parts, lacked.contains(&node.name)) else {
+            continue;
+        };
+        match engines::gone_over(engine, &beside.running.generation, &node.name, parts) {
+            Ok(why) => diff.rebuild(&node.name, why),
+            Err(error) => errors.push(failed(&node.name, error)),
+        }
     }
     if !errors.is_empty() {
         context.audience.site.abandon();

@@ -1,7 +1,7 @@
 //! Makes edits, one after the other, and keeps their receipts.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,11 @@ use flowrun_dsl::plan::{Action, PartKind, Plan, PlanDiff};
 
 use crate::dataflow::{Command, Installation, NodeParts, SavedStates, Workers};
 use crate::errors::PrepareError;
+use crate::infer::EngineWanted;
 use crate::network::Network;
 use crate::registry::Registry;
 use crate::reload::edit::{self, Beside, Edit, Remembered};
+use crate::reload::engines;
 use crate::reload::probation::{self, Probation};
 use crate::reload::receipt::{Cause, FirstFrame, Receipt, Unseen};
 use crate::rows::CameraId;
@@ -25,6 +27,8 @@ const KEPT: usize = 1_000;
 const END_WITHIN: Duration = Duration::from_secs(10);
 /// How long a receipt waits for each camera's first answer of the new version.
 const BEGIN_WITHIN: Duration = Duration::from_millis(500);
+/// How often it is looked whether an edit has proved itself.
+const PROBATION_LOOK: Duration = Duration::from_millis(100);
 
 /// Edits a run's graph. Clones edit the same run.
 #[derive(Clone)]
@@ -41,6 +45,20 @@ struct Shared {
     made: tokio::sync::watch::Sender<u64>,
     /// Counts requests, so that those that newer ones overtake can be left out.
     requests: AtomicU64,
+    /// Edits that are on probation.
+    on_probation: Arc<AtomicUsize>,
+}
+
+/// What is asked of [`Shared::make`].
+struct Request<'a> {
+    plan: Plan,
+    cause: Cause,
+    asked: Instant,
+    remembered: &'a mut Remembered,
+    /// After a rollback the first frames of the version that it takes back.
+    between: &'a [FirstFrame],
+    /// The engine that is there now, where no edit asks.
+    engine: Option<&'a EngineWanted>,
 }
 
 struct State {
@@ -128,6 +146,7 @@ impl Editor {
             receipts: Mutex::default(),
             made: tokio::sync::watch::Sender::new(0),
             requests: AtomicU64::new(0),
+            on_probation: Arc::default(),
         }))
     }
 
@@ -167,6 +186,16 @@ impl Editor {
         self.0.intake.is_over()
     }
 
+    /// Whether the run has been told to end, or its sources have.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_over() || self.context().stop.asked()
+    }
+
+    /// Counts edits that are on probation.
+    pub(super) fn on_probation(&self) -> &Arc<AtomicUsize> {
+        &self.0.on_probation
+    }
+
     /// Makes an edit: from one tick on every frame goes through the new plan, each exactly once. Waits until the old
     /// version has answered its last frame. With `expected`, the hash of the plan that the edit was made from, another
     /// edit that came first is not undone unseen.
@@ -192,11 +221,50 @@ impl Editor {
         }
         let state = state.as_mut().ok_or(ReloadError::Over)?;
         let mut nothing = Remembered::new();
-        let outcome = self.0.make(state, plan, &mut nothing, &[], Cause::Edit, asked)?;
+        let request = Request {
+            plan,
+            cause: Cause::Edit,
+            asked,
+            remembered: &mut nothing,
+            between: &[],
+            engine: None,
+        };
+        let outcome = self.0.make(state, request)?;
         if let (Outcome::Made(receipt), Some(probation)) = (&outcome, probation) {
             probation::watch(self.clone(), receipt, probation);
         }
+        engines::look(self);
         Ok(outcome)
+    }
+
+    /// Opens anew what lacks an engine, now that this is there: the same graph goes on, cut as by an edit. An edit that
+    /// is on probation is judged first, and stays the one that a rollback takes back.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub(super) fn reopen(&self, engine: &EngineWanted) -> Result<Outcome, ReloadError> {
+        let asked = Instant::now();
+        loop {
+            let mut state = self.state();
+            if self.is_ending() {
+                return Err(ReloadError::Over);
+            }
+            // Edits begin their probation while they hold the state.
+            if self.0.on_probation.load(Ordering::SeqCst) == 0 {
+                let state = state.as_mut().ok_or(ReloadError::Over)?;
+                let request = Request {
+                    plan: Plan::clone(&state.installation.generation.plan),
+                    cause: Cause::Engine(format!("{engine} is ready")),
+                    asked,
+                    remembered: &mut Remembered::new(),
+                    between: &[],
+                    engine: Some(engine),
+                };
+                return self.0.make(state, request);
+            }
+            drop(state);
+            std::thread::sleep(PROBATION_LOOK);
+        }
     }
 
     /// Takes the last edit back: the version before is at work again, with the states that its nodes had at the cut where
@@ -218,13 +286,20 @@ impl Editor {
         }
         let mut previous = state.previous.take().ok_or(ReloadError::NothingBefore)?;
         let plan = previous.plan.clone();
-        let outcome = self
-            .0
-            .make(state, plan, &mut previous.states, &previous.firsts, cause, asked);
+        let request = Request {
+            plan,
+            cause,
+            asked,
+            remembered: &mut previous.states,
+            between: &previous.firsts,
+            engine: None,
+        };
+        let outcome = self.0.make(state, request);
         if !matches!(outcome, Ok(Outcome::Made(_))) {
             // What hinders it may be mended, and then it is asked for again.
             state.previous = Some(previous);
         }
+        engines::look(self);
         outcome
     }
 
@@ -236,6 +311,7 @@ impl Editor {
     pub(crate) fn finish(&self) {
         let shared = &self.0;
         shared.intake.wait();
+        shared.context.builds.join();
         let state = self.state().take();
         if let Some(State {
             workers, installation, ..
@@ -260,16 +336,16 @@ impl Editor {
 }
 
 impl Shared {
-    /// Makes an edit. After a rollback `between` are the first frames of the version that it takes back.
-    fn make(
-        &self,
-        state: &mut State,
-        mut plan: Plan,
-        remembered: &mut Remembered,
-        between: &[FirstFrame],
-        cause: Cause,
-        asked: Instant,
-    ) -> Result<Outcome, ReloadError> {
+    /// Makes an edit, or a cut without one.
+    fn make(&self, state: &mut State, request: Request<'_>) -> Result<Outcome, ReloadError> {
+        let Request {
+            mut plan,
+            cause,
+            asked,
+            remembered,
+            between,
+            engine,
+        } = request;
         if self.context.clock.is_offline() {
             return Err(ReloadError::Offline);
         }
@@ -280,6 +356,7 @@ impl Shared {
         plan.follow(&running.generation.plan);
         let wall = self.context.clock.wall_clock();
         let beside = Beside {
+            engine,
             context: &self.context,
             registry: &self.registry,
             running: &running,
@@ -322,11 +399,13 @@ impl Shared {
             lost: owed + since(counts.lost, before.lost),
             doubled: since(counts.doubled, before.doubled),
         });
-        state.previous = Some(Previous {
-            plan: Plan::clone(&running.generation.plan),
-            states: by_name(&state.installation.generation.plan, knew),
-            firsts,
-        });
+        if engine.is_none() {
+            state.previous = Some(Previous {
+                plan: Plan::clone(&running.generation.plan),
+                states: by_name(&state.installation.generation.plan, knew),
+                firsts,
+            });
+        }
         self.keep(receipt.clone());
         Ok(Outcome::Made(receipt))
     }

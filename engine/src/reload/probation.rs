@@ -1,7 +1,7 @@
 //! An edit on probation: when nodes fail more often or answer later than before, the version before comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::metrics::Counts;
@@ -60,6 +60,22 @@ fn count(generation: &Generation) -> Vec<Before> {
         .collect()
 }
 
+/// Counts an edit as one on probation while it is there.
+struct OnProbation(Arc<AtomicUsize>);
+
+impl OnProbation {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        OnProbation(count.clone())
+    }
+}
+
+impl Drop for OnProbation {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Watches a version that has just begun.
 pub(super) fn watch(editor: Editor, receipt: &Arc<Receipt>, probation: Probation) {
     let generation = editor.context().generation();
@@ -67,7 +83,9 @@ pub(super) fn watch(editor: Editor, receipt: &Arc<Receipt>, probation: Probation
         return;
     }
     let before = count(&generation);
+    let under_way = OnProbation::begin(editor.on_probation());
     let spawned = std::thread::Builder::new().name("probation".into()).spawn(move || {
+        let _under_way = under_way;
         if let Some(cause) = observe(&editor, &generation, &before, &probation) {
             tracing::warn!(version = generation.number, "taking the edit back: {cause}");
             if let Err(error) = editor.take_back(Some(generation.number), Cause::Automatic(cause)) {

@@ -15,6 +15,8 @@ pub enum Cause {
     Rollback,
     /// The last edit was on probation, and this went wrong.
     Automatic(String),
+    /// Nobody edited it: an engine that a model lacked is there now, which this says.
+    Engine(String),
 }
 
 /// A camera's first frame of a version.

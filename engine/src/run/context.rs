@@ -11,6 +11,7 @@ use crate::audience::Audience;
 use crate::clock::Clock;
 use crate::device::Decoders;
 use crate::health::Health;
+use crate::infer::Builds;
 use crate::metrics::NodeMetrics;
 use crate::names::Names;
 use crate::operator::{NodeSetup, Stop};
@@ -81,6 +82,8 @@ pub struct Context {
     pub audience: Arc<Audience>,
     /// Where its cameras decode.
     pub decoders: Decoders,
+    /// The engines that its models lack.
+    pub builds: Builds,
     /// Asked when the run is to end.
     pub stop: Stop,
     failure: Mutex<Option<String>>,
@@ -99,6 +102,7 @@ impl Context {
             generation: ArcSwap::from_pointee(Generation::first(plan)),
             clock,
             decoders,
+            builds: Builds::default(),
             stop,
             failure: Mutex::default(),
             failed: AtomicBool::new(false),

@@ -52,9 +52,9 @@ impl PreparedRun {
         workers.ask(&Command::Begin).map_err(gone)?;
         let intake = Intake::new(context.clone());
         intake.start(cameras).inspect_err(|_| context.end())?;
-        Ok(Running {
-            editor: Editor::new(context, intake, workers, installation, registry, network),
-        })
+        let editor = Editor::new(context, intake, workers, installation, registry, network);
+        crate::reload::look(&editor);
+        Ok(Running { editor })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flowrun_engine::device::{
     BATCHES, Choice, CudaStream, Device, Fault, FramePools, Gpu, Kept, MemoryLeft, Seat, is_out_of_memory,
@@ -12,13 +12,15 @@ use flowrun_engine::device::{
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Picture;
 use flowrun_engine::infer::{
-    EngineCache, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement, Provider, Recorded, TensorRt,
+    EngineBuild, EngineCache, EngineWanted, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement,
+    Provider, Recorded, TensorRt,
 };
 use flowrun_engine::rows::{Rect, Size};
 
 use super::input::{Batch, Input};
 use super::letterbox::{Geometry, fit};
 use super::nms::{Candidate, Settings};
+use super::params::{EngineChoice, ModelParams};
 
 /// The most pictures in a batch on a device, unless the graph says otherwise.
 const USUAL_BATCH: usize = 32;
@@ -33,20 +35,43 @@ pub(super) struct Accelerator {
     batches: Vec<usize>,
     head: HeadForm,
     symbol: Option<String>,
+    /// The engine that the first pipeline builds.
+    build: Mutex<Option<EngineBuild>>,
+}
+
+/// Why an accelerator is not used.
+pub(super) enum Unused {
+    /// Its engine is not built, and this run is to go on without.
+    Lacks(Box<EngineWanted>, OperatorError),
+    /// Something is missing or fails.
+    Fails(OperatorError),
+}
+
+impl From<OperatorError> for Unused {
+    fn from(error: OperatorError) -> Self {
+        Unused::Fails(error)
+    }
+}
+
+impl From<Fault> for Unused {
+    fn from(fault: Fault) -> Self {
+        Unused::Fails(fault.into())
+    }
 }
 
 /// What is asked of an accelerator.
 pub(super) struct Wanted<'a> {
     pub seat: Seat,
+    /// What the graph calls the model.
+    pub name: &'a str,
     pub model: &'a Path,
+    pub params: &'a ModelParams,
     pub input: &'a Input,
     pub input_name: &'a str,
     pub symbol: Option<&'a str>,
     pub head: HeadForm,
     pub batch: Option<usize>,
     pub lanes: usize,
-    pub may_build: bool,
-    pub effort: Option<usize>,
 }
 
 impl Accelerator {
@@ -54,7 +79,7 @@ impl Accelerator {
     ///
     /// # Errors
     /// One sentence: what is missing.
-    pub fn new(provider: Provider, wanted: &Wanted<'_>) -> Result<Self> {
+    pub fn new(provider: Provider, wanted: &Wanted<'_>) -> Result<Self, Unused> {
         let device: Arc<dyn Device> = match provider {
             Provider::Twin => wanted.seat.device().clone(),
             _ => {
@@ -70,7 +95,7 @@ impl Accelerator {
     ///
     /// # Errors
     /// As there.
-    pub fn on(device: Arc<dyn Device>, provider: Provider, wanted: &Wanted<'_>) -> Result<Self> {
+    pub fn on(device: Arc<dyn Device>, provider: Provider, wanted: &Wanted<'_>) -> Result<Self, Unused> {
         let batches = match (wanted.input.batch, wanted.batch) {
             (Batch::Exactly(size), _) => vec![size],
             (Batch::UpTo(_), asked) => up_to(asked.unwrap_or(USUAL_BATCH)),
@@ -80,8 +105,13 @@ impl Accelerator {
             device: wanted.seat.ordinal(),
             ..Placement::default()
         };
-        if provider == Provider::TensorRt {
-            placement.tensorrt = tensorrt(wanted, &*device, most)?;
+        let mut build = None;
+        if let Some(choice) = wanted.params.engine_of(provider) {
+            placement.tensorrt = tensorrt(wanted, most);
+            let cache = EngineCache::open(wanted.model, device.chip(), &placement.tensorrt)?;
+            build = engine(provider, wanted, &*device, &cache, choice)?;
+            build.iter().try_for_each(|build| build.equip(&placement.tensorrt))?;
+            placement.tensorrt.folder = Some(cache.folder().to_owned());
         }
         let ladder: &'static [Provider] = match provider {
             Provider::TensorRt => &[Provider::TensorRt],
@@ -100,6 +130,7 @@ impl Accelerator {
             batches,
             head: wanted.head,
             symbol: wanted.symbol.map(str::to_owned),
+            build: Mutex::new(build),
         })
     }
 
@@ -174,8 +205,6 @@ impl Accelerator {
         let stream = Arc::new(CudaStream::open(&self.device)?);
         let mut options = self.options.clone();
         options.placement.stream = Some(stream.clone());
-        let tensorrt = options.placement.tensorrt.folder.clone();
-        let tensorrt = tensorrt.filter(|_| self.provider == Provider::TensorRt);
         let mut open = |size: Option<usize>| {
             options.placement.recorded = size.map(|batch| Recorded {
                 batch,
@@ -192,8 +221,8 @@ impl Accelerator {
             recorded: self.provider == Provider::Cuda,
         };
         let pipeline = Pipeline::new(stream, &options, &mut open)?;
-        if let Some(folder) = tensorrt {
-            EngineCache::at(&folder).finish_once()?;
+        if let Some(build) = self.build.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            build.finish()?;
         }
         Ok(pipeline)
     }
@@ -206,27 +235,67 @@ fn up_to(most: usize) -> Vec<usize> {
     sizes
 }
 
-/// How TensorRT is to work, where its engine is built or may be.
-fn tensorrt(wanted: &Wanted<'_>, device: &dyn Device, most: usize) -> Result<TensorRt> {
+/// How TensorRT is to work.
+fn tensorrt(wanted: &Wanted<'_>, most: usize) -> TensorRt {
     let Size { width, height } = wanted.input.size;
     let shape = |batch: usize| format!("{}:{batch}x3x{height}x{width}", wanted.input_name);
     let mut options = TensorRt {
-        effort: wanted.effort.map(|effort| effort as u8),
+        effort: wanted.params.effort.map(|effort| effort as u8),
+        precision: wanted.params.precision,
+        calibration: wanted.params.calibration.clone(),
         ..TensorRt::default()
     };
     if let Batch::UpTo(_) = wanted.input.batch {
         options.shapes = Some([shape(1), shape(most), shape(most)]);
     }
-    let cache = EngineCache::open(wanted.model, device.chip(), &options)?;
-    if !cache.is_built()? {
-        if !wanted.may_build {
-            let cause = format!("no TensorRT engine is built for this model on {}", device.chip().name);
-            return Err(OperatorError::new(cause).help("build it once with `flowrun model build MODEL`"));
-        }
-        tracing::warn!(model = %wanted.model.display(), "TensorRT builds its engine, which takes minutes");
+    options
+}
+
+/// Sees that a provider's engine is built, or begins to build it where that is asked for.
+///
+/// # Errors
+/// When it is not there, or is not what was built.
+fn engine(
+    provider: Provider,
+    wanted: &Wanted<'_>,
+    device: &dyn Device,
+    cache: &EngineCache,
+    choice: EngineChoice,
+) -> Result<Option<EngineBuild>, Unused> {
+    if cache.is_built()? {
+        return Ok(None);
     }
-    options.folder = Some(cache.folder().to_owned());
-    Ok(options)
+    let missing = || {
+        let cause = format!("no {provider} engine is built for this model on {}", device.chip().name);
+        OperatorError::new(cause).help("build it once with `flowrun model build MODEL`")
+    };
+    match choice {
+        EngineChoice::Ready => Err(Unused::Fails(missing())),
+        EngineChoice::Background => {
+            let lacking = EngineWanted {
+                provider,
+                name: wanted.name.to_owned(),
+                model: wanted.model.to_owned(),
+                device: wanted.seat.ordinal(),
+                batch: wanted.batch,
+                effort: wanted.params.effort,
+                precision: wanted.params.precision,
+                calibration: wanted.params.calibration.clone(),
+                folder: cache.folder().to_owned(),
+            };
+            Err(Unused::Lacks(Box::new(lacking), missing()))
+        }
+        EngineChoice::Before => {
+            tracing::warn!(model = %wanted.model.display(), %provider, "the engine is built first, which may take minutes");
+            let build = cache.begin()?;
+            if build.is_some() && provider == Provider::Twin {
+                // It plays a provider with engines: what it leaves stands for one.
+                let engine = cache.folder().join("twin.engine");
+                std::fs::write(engine, "the CPU twin computes the model itself\n").map_err(OperatorError::from)?;
+            }
+            Ok(build)
+        }
+    }
 }
 
 /// How the device is told what is kept.

@@ -8,9 +8,9 @@ use flowrun_dsl::params::{ParamValues, Params, parse_text};
 use flowrun_engine::device::Devices;
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Picture};
-use flowrun_engine::infer::Provider;
+use flowrun_engine::infer::{Provider, Refusal};
 use flowrun_engine::operator::{Job, Offload, PerCamera};
-use flowrun_engine::rows::{At, ClassId, Rect, Rows};
+use flowrun_engine::rows::{At, ClassId, Detection, Rect, Rows};
 
 use super::{Detect, DetectLane, DetectParams, ModelParams};
 
@@ -42,16 +42,23 @@ impl Alone {
             .file_stem()
             .map_or("model".into(), |stem| stem.to_string_lossy().replace(['.', ' '], "-"));
         let detect: Vec<_> = [("model", &*named)].into_iter().chain(detect.iter().copied()).collect();
-        let params = PerCamera::new(written::<DetectParams>(&detect)?, BTreeMap::new());
+        Alone::of(path, &written::<ModelParams>(model)?, written::<DetectParams>(&detect)?)
+    }
+
+    /// As [`Alone::open`], by the parameters themselves.
+    ///
+    /// # Errors
+    /// When the model cannot be used.
+    pub fn of(path: &Path, model: &ModelParams, detect: DetectParams) -> Result<Self> {
+        let params = PerCamera::new(detect, BTreeMap::new());
         let names = Mutex::new(Vec::<Arc<str>>::new());
         let intern = |name: &str| {
             let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
             names.push(name.into());
             Ok(ClassId((names.len() - 1) as u16))
         };
-        let model = written::<ModelParams>(model)?;
         let devices = Devices::new(&model.device, 1);
-        let detect = Detect::open(path, &model, params, &devices, &intern)?;
+        let detect = Detect::open(path, model, params, &devices, &intern)?;
         Ok(Alone {
             lane: detect.lane()?,
             detect,
@@ -64,7 +71,7 @@ impl Alone {
         self.detect.provider()
     }
     /// Why better providers do not.
-    pub fn refusals(&self) -> &[String] {
+    pub fn refusals(&self) -> &[Refusal] {
         self.detect.refusals()
     }
     /// The classes that the model knows.
@@ -77,32 +84,43 @@ impl Alone {
     /// # Errors
     /// When the picture cannot be read, or the model fails.
     pub fn find(&mut self, picture: &Arc<Picture>) -> Result<Vec<Found>> {
-        let frame = Frame {
-            picture: picture.clone(),
-            truth: None,
-            packets: Rows::default(),
-        };
-        let mut jobs = [Job {
-            at: At::default(),
-            input: vec![frame].into(),
-            result: None,
-        }];
+        let mut jobs = [job_of(picture)];
         self.detect.process(&mut self.lane, &mut jobs);
         let [job] = jobs;
-        let found = job
-            .result
-            .unwrap_or_else(|| Err(OperatorError::new("the detector gave no answer")))?;
-        let found = found.into_iter().map(|detection| Found {
-            class: self
-                .names
-                .get(detection.class.0 as usize)
-                .cloned()
-                .unwrap_or_else(|| "?".into()),
-            score: detection.score,
-            bbox: detection.bbox,
-        });
-        Ok(found.collect())
+        found_in(job.result, |class| self.names.get(class.0 as usize).cloned())
     }
+}
+
+/// A picture as a frame of no camera.
+pub(super) fn job_of(picture: &Arc<Picture>) -> Job<Frame, Detection> {
+    let frame = Frame {
+        picture: picture.clone(),
+        truth: None,
+        packets: Rows::default(),
+        taken: None,
+    };
+    Job {
+        at: At::default(),
+        input: vec![frame].into(),
+        result: None,
+    }
+}
+
+/// What a job's answer says, with the names of classes.
+///
+/// # Errors
+/// The job's own.
+pub(super) fn found_in(
+    result: Option<Result<Vec<Detection>>>,
+    name: impl Fn(ClassId) -> Option<Arc<str>>,
+) -> Result<Vec<Found>> {
+    let found = result.unwrap_or_else(|| Err(OperatorError::new("the detector gave no answer")))?;
+    let found = found.into_iter().map(|detection| Found {
+        class: name(detection.class).unwrap_or_else(|| "?".into()),
+        score: detection.score,
+        bbox: detection.bbox,
+    });
+    Ok(found.collect())
 }
 
 /// Parameters as a graph would write them.

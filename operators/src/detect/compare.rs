@@ -11,6 +11,14 @@ use super::alone::Found;
 /// Boxes of two detectors are the same when they overlap by this much.
 const SAME: f32 = 0.5;
 
+/// Boxes that a detector is less sure of by so much are asked for all the same, so that one near the bound is matched.
+const MARGIN: f32 = 0.1;
+
+/// From which score on boxes are asked for where those surer than `min_score` count.
+pub fn asked_for(min_score: f32) -> f32 {
+    (min_score - MARGIN).max(0.01)
+}
+
 /// How far two detectors agree.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Agreement {

@@ -26,15 +26,16 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// Over a session, and others of the same model.
-    ///
-    /// # Errors
-    /// When one of the others cannot be had.
-    pub fn new(first: Model, others: impl Iterator<Item = Result<Model>>) -> Result<Self> {
-        let sessions = std::iter::once(Ok(first)).chain(others);
-        Ok(Host {
-            sessions: sessions.map(|model| model.map(Mutex::new)).collect::<Result<_>>()?,
-        })
+    /// Over a session.
+    pub fn new(first: Model) -> Self {
+        Host {
+            sessions: vec![Mutex::new(first)],
+        }
+    }
+
+    /// Has another session of the same model compute beside those that are there.
+    pub fn join(&mut self, other: Model) {
+        self.sessions.push(Mutex::new(other));
     }
 
     /// A session that nobody uses; with fewer than there are lanes it waits for the first.

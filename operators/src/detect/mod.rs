@@ -9,15 +9,19 @@
 mod accelerated;
 mod alone;
 pub mod compare;
+mod floor;
 pub mod head;
 mod host;
 mod input;
 mod labels;
+mod ladder;
 mod lane;
 pub mod letterbox;
 pub mod nms;
 mod params;
 mod posts;
+mod precision;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
@@ -25,26 +29,28 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowrun_dsl::params::Params;
-use flowrun_engine::device::{Devices, Fault, PoolState, Seat, is_out_of_memory};
+use flowrun_engine::device::{Devices, Fault, PoolState};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
-use flowrun_engine::infer::{Failure, Model, ModelOptions, Outcome, Pipeline, Provider, RungState, absent};
+use flowrun_engine::infer::{EngineWanted, Failure, Model, ModelOptions, Outcome, Provider, Refusal, RungState};
 use flowrun_engine::metrics::ComputeState;
 use flowrun_engine::operator::{BatchPolicy, Job, NodeSetup, Offload, PerCamera};
 use flowrun_engine::rows::{CameraId, ClassId, Detection};
 
 pub use alone::{Alone, Found};
 pub use lane::DetectLane;
-pub use params::{DetectParams, ModelParams, ProviderChoice};
+pub use params::{DetectParams, EngineChoice, ModelParams, ProviderChoice};
 
 use accelerated::{Accelerator, Wanted};
+use floor::Floor;
 use head::Head;
 use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
+use ladder::Climb;
 use letterbox::Geometry;
 use nms::{Candidate, Settings};
 use posts::{Post, Posts, seats};
+use shadow::{About, Offer, Shadow};
 
 /// Two: one prepares and reads while the other infers.
 const LANES: usize = 2;
@@ -56,13 +62,17 @@ pub struct Detect {
     opened: Arc<Opened>,
     settings: PerCamera<Settings>,
     deadline: Duration,
+    shadow: Option<Arc<Shadow>>,
 }
 
 /// A model that is open, with all that edits of live parameters leave as it is.
 struct Opened {
     host: Host,
+    /// What computes on the host.
+    on_host: Provider,
     posts: Posts,
-    refusals: Vec<String>,
+    refusals: Vec<Refusal>,
+    lacking: Option<EngineWanted>,
     path: PathBuf,
     input: Input,
     head: Box<dyn Head>,
@@ -81,10 +91,13 @@ impl Offload for Detect {
 
     fn new(params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Self> {
         let plan = setup.model(&params.base().model)?;
-        let mut model = ModelParams::from_values(&plan.params).map_err(|error| error.to_string())?;
-        model.labels = model.labels.map(|labels| setup.path(&labels));
+        let mut model = ModelParams::from_plan(plan)?;
+        model.resolve(|path| setup.path(path));
         let intern = |name: &str| Ok(setup.names.intern(name)?);
-        let detect = Detect::open(&setup.path(&plan.path), &model, params, setup.devices, &intern)?;
+        let shadow = About::of(params.base(), setup)?;
+        let shadow = shadow.map(|about| Shadow::open(about, params.base(), setup).map(Arc::new));
+        let mut detect = Detect::open(&setup.path(&plan.path), &model, params, setup.devices, &intern)?;
+        detect.shadow = shadow.transpose()?;
         // Cameras that no device decodes are placed here.
         for camera in setup.cameras() {
             detect.group(camera);
@@ -101,14 +114,23 @@ impl Offload for Detect {
         Ok(detect)
     }
 
-    fn revise(&self, params: PerCamera<DetectParams>, _: &NodeSetup<'_>) -> Result<Option<Self>> {
+    fn revise(&self, params: PerCamera<DetectParams>, setup: &NodeSetup<'_>) -> Result<Option<Self>> {
         check_shared(&params)?;
         let settings = params.try_map(|params| settings_of(params, &self.opened.names))?;
         let fits = settings.all().all(|settings| settings.max <= self.opened.most_kept);
-        Ok(fits.then(|| Detect {
+        if !fits {
+            return Ok(None);
+        }
+        let shadow = match (About::of(params.base(), setup)?, &self.shadow) {
+            (None, _) => None,
+            (Some(about), Some(shadow)) if *shadow.about() == about => Some(shadow.clone()),
+            (Some(about), _) => Some(Arc::new(Shadow::open(about, params.base(), setup)?)),
+        };
+        Ok(Some(Detect {
             opened: self.opened.clone(),
             settings,
             deadline: params.base().deadline,
+            shadow,
         }))
     }
 
@@ -132,6 +154,10 @@ impl Offload for Detect {
         ComputeState {
             providers: self.providers(),
             pools: self.opened.posts.pools(),
+            refusals: self.opened.refusals.clone(),
+            lacking: self.opened.lacking.clone(),
+            shadow: self.shadow.as_ref().map(|shadow| shadow.state()),
+            tiers: None,
         }
     }
 
@@ -157,21 +183,47 @@ impl Offload for Detect {
     }
 
     fn process(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
-        let served = self
-            .opened
-            .posts
-            .get(lane.post)
-            .serve(|provider, most| match provider.is_on_device() {
-                true => self.answer_on_device(lane, jobs, most),
-                false => {
-                    jobs.chunks_mut(self.opened.input.batch.most())
-                        .for_each(|jobs| self.answer(lane, jobs));
-                    Outcome::Done(())
-                }
-            });
+        let post = self.opened.posts.get(lane.post);
+        let served = post.serve(|provider, most| match provider.is_on_device() {
+            true => self.opened.answer_on_device(&self.settings, lane, jobs, most),
+            false => {
+                jobs.chunks_mut(self.opened.input.batch.most())
+                    .for_each(|jobs| self.opened.answer(&self.settings, lane, jobs));
+                Outcome::Done(())
+            }
+        });
         if let Err(error) = served {
             jobs.iter_mut().for_each(|job| job.result = Some(Err(error.clone())));
         }
+        if let Some(shadow) = &self.shadow {
+            jobs.iter().for_each(|job| self.show(shadow, job));
+        }
+    }
+}
+
+impl Detect {
+    /// Shows the shadow a frame that it chooses, with what was found on it.
+    fn show(&self, shadow: &Shadow, job: &Job<Frame, Detection>) {
+        let (Some(Ok(rows)), Some(frame), true) = (&job.result, job.input.first(), shadow.chooses(&job.at)) else {
+            return;
+        };
+        let named = |detection: &Detection| Found {
+            class: self.opened.name_of(detection.class).unwrap_or_else(|| "?".into()),
+            score: detection.score,
+            bbox: detection.bbox,
+        };
+        let settings = self.settings.get(job.at.camera);
+        let classes = settings.classes.as_ref().map(|wanted| {
+            let names = self.opened.names.iter().zip(wanted);
+            let wanted = names.filter(|(_, wanted)| **wanted);
+            wanted.map(|(name, _)| name.as_str().into()).collect()
+        });
+        shadow.offer(Offer {
+            picture: frame.picture.clone(),
+            found: rows.iter().map(named).collect(),
+            min_score: settings.min_score,
+            classes,
+        });
     }
 }
 
@@ -197,12 +249,13 @@ impl Detect {
             .collect();
         let shares = shares(base.threads.unwrap_or_else(cores), LANES);
         // The host's processor is the lowest rung of every ladder, and it says what the model is.
-        let session = |threads: usize| Model::open(path, &ModelOptions::new(threads, &on_host));
-        let mut model = session(shares[0])?;
+        let session = |threads: usize, on: &[Provider]| Model::open(path, &ModelOptions::new(threads, on));
+        let mut model = session(shares[0], &on_host)?;
         let about = |error: OperatorError| OperatorError {
             cause: format!("model `{}`: {}", base.model.name(), error.cause),
             remedy: error.remedy,
         };
+        precision::check(path, model_params).map_err(about)?;
         check_task(&model).map_err(about)?;
         let input = input_of(&model, base.batch).map_err(about)?;
         let names = match &model_params.labels {
@@ -216,61 +269,15 @@ impl Detect {
         let classes = classes.collect::<Result<Vec<_>, _>>()?;
         let settings = params.try_map(|params| settings_of(params, &names))?;
         let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
-        let wanted = |seat| Wanted {
-            seat,
-            model: path,
-            input: &input,
-            input_name: &model.input().name,
-            symbol: model.batch_symbol(),
-            head: head.form(most_kept),
-            batch: base.batch,
-            lanes: LANES,
-            may_build: model_params.provider == ProviderChoice::Tensorrt,
-            effort: model_params.effort,
-        };
+        let floor = Floor::of(path, model_params, base).map_err(about)?;
+        let (input_name, symbol) = (model.input().name.clone(), model.batch_symbol().map(str::to_owned));
         let host = (model.provider(), input.batch.most());
-        let (mut posts, mut refusals, mut unfit) = (Vec::new(), Vec::new(), Vec::new());
-        let seats = seats(ladder, devices, &model_params.device);
-        if seats.is_empty() {
-            refusals = without_device(ladder);
-        }
-        let mut full = None;
-        for seat in seats {
-            match best_accelerator(ladder, &wanted(seat.clone()), &Accelerator::new) {
-                Ok((Some(found), refused)) => {
-                    refusals.extend(refused);
-                    posts.push(Post::on_device(seat, found, host, model_params.breaker()));
-                }
-                Ok((None, refused)) => {
-                    refusals.extend(refused);
-                    unfit.push(seat);
-                }
-                Err(error) => {
-                    tracing::warn!(device = seat.ordinal(), cause = error.cause, "a device is done without");
-                    refusals.push(error.cause.clone());
-                    full.get_or_insert(error);
-                    unfit.push(seat);
-                }
-            }
-        }
-        match full {
-            Some(error) if posts.is_empty() => return Err(about(error)),
-            // Where others take the model, no camera is to live where it is not.
-            _ if !posts.is_empty() => unfit.iter().for_each(Seat::bar),
-            _ => {}
-        }
-        let posts = Posts::new(posts, || Post::on_host(host, model_params.breaker()));
-        // Where a device computes, the processor only stands in for it.
-        let beside = if posts.is_host() { &shares[1..] } else { &[] };
-        let others = beside.iter().map(|threads| {
-            let mut other = session(*threads)?;
-            warm_up(&mut other, &input, count).map_err(about)?;
-            Ok(other)
-        });
-        let opened = Opened {
-            host: Host::new(model, others)?,
-            posts,
-            refusals,
+        let mut opened = Opened {
+            posts: Posts::new(Vec::new(), || Post::on_host(host, model_params.breaker())),
+            on_host: model.provider(),
+            host: Host::new(model),
+            refusals: Vec::new(),
+            lacking: None,
             path: path.to_owned(),
             input,
             head,
@@ -278,56 +285,44 @@ impl Detect {
             classes,
             most_kept,
         };
+        let again = |threads: usize, on: &[Provider]| {
+            let mut other = session(threads, on)?;
+            warm_up(&mut other, &input, count).map_err(about)?;
+            Ok(other)
+        };
+        let form = opened.head.form(most_kept);
+        let climb = Climb {
+            wanted: &|seat| Wanted {
+                seat,
+                name: base.model.name(),
+                model: path,
+                params: model_params,
+                input: &input,
+                input_name: &input_name,
+                symbol: symbol.as_deref(),
+                head: form,
+                batch: base.batch,
+                lanes: LANES,
+            },
+            params: model_params,
+            floor: floor.as_ref(),
+            open: &Accelerator::new,
+            again: &|on| again(shares[0], on),
+        };
+        let seats = seats(ladder, devices, &model_params.device);
+        climb.climb(&mut opened, ladder, seats).map_err(about)?;
+        // Where a device computes, the processor only stands in for it.
+        let beside = if opened.posts.is_host() { &shares[1..] } else { &[] };
+        for threads in beside {
+            opened.host.join(again(*threads, &[opened.on_host])?);
+        }
         Ok(Detect {
             opened: Arc::new(opened),
             settings,
             deadline: base.deadline,
+            shadow: None,
         })
     }
-}
-
-/// Why no provider of a ladder has a device.
-fn without_device(ladder: &[Provider]) -> Vec<String> {
-    let providers = ladder.iter().copied().filter(|provider| provider.is_on_device());
-    let refusals = providers.map(|provider| match absent(provider) {
-        Some(refusal) => refusal.to_string(),
-        None => format!("{provider}: none of its devices can be opened"),
-    });
-    refusals.collect()
-}
-
-/// How a device is opened for a provider.
-type OpenDevice<'a> = &'a dyn Fn(Provider, &Wanted<'_>) -> Result<Accelerator>;
-
-/// The first accelerator of a ladder that takes the model, with a pipeline for each lane, and why the others did not.
-///
-/// # Errors
-/// When a device is there and has too little memory: what stands in for it would not keep up, and nobody asked for that.
-fn best_accelerator(
-    ladder: &[Provider],
-    wanted: &Wanted<'_>,
-    open: OpenDevice<'_>,
-) -> Result<(Option<(Accelerator, Vec<Pipeline>)>, Vec<String>)> {
-    let mut refusals = Vec::new();
-    for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
-        if let Some(refusal) = absent(provider) {
-            refusals.push(refusal.to_string());
-            continue;
-        }
-        let opened = open(provider, wanted).and_then(|accelerator| {
-            let pipelines = accelerator.pipelines(wanted.model, wanted.lanes)?;
-            Ok((accelerator, pipelines))
-        });
-        match opened {
-            Ok(opened) => return Ok((Some(opened), refusals)),
-            Err(error) if is_out_of_memory(&error.cause) => return Err(error),
-            Err(OperatorError { cause, remedy }) => {
-                tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
-                refusals.push(format!("{provider}: {cause}"));
-            }
-        }
-    }
-    Ok((None, refusals))
 }
 
 impl Detect {
@@ -344,7 +339,7 @@ impl Detect {
         self.opened.posts.accelerators().map(Accelerator::most).max()
     }
     /// Why better providers are not used.
-    pub fn refusals(&self) -> &[String] {
+    pub fn refusals(&self) -> &[Refusal] {
         &self.opened.refusals
     }
     /// How the pool of pictures on the first device stands, where there is one.
@@ -352,9 +347,23 @@ impl Detect {
         let accelerator = self.opened.posts.accelerators().next()?;
         Some(accelerator.pools().device.state())
     }
+}
+
+impl Opened {
+    /// What the model calls a class.
+    fn name_of(&self, class: ClassId) -> Option<Arc<str>> {
+        let place = self.classes.iter().position(|known| *known == class)?;
+        Some(self.names.get(place)?.as_str().into())
+    }
 
     /// Answers jobs in batches of at most `most`, on the device.
-    fn answer_on_device(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>], most: usize) -> Outcome<()> {
+    fn answer_on_device(
+        &self,
+        settings: &PerCamera<Settings>,
+        lane: &mut DetectLane,
+        jobs: &mut [Job<Frame, Detection>],
+        most: usize,
+    ) -> Outcome<()> {
         let DetectLane {
             pipeline: Some(pipeline),
             places,
@@ -373,9 +382,9 @@ impl Detect {
                     job.result = Some(Ok(Vec::new()));
                     continue;
                 };
-                match accelerated::place(pipeline, places.len(), &frame.picture, self.opened.input.size) {
+                match accelerated::place(pipeline, places.len(), &frame.picture, self.input.size) {
                     Ok(Ok(geometry)) => {
-                        let settings = self.settings.get(job.at.camera);
+                        let settings = settings.get(job.at.camera);
                         pipeline.choose(places.len(), accelerated::choice(settings), settings.classes.as_deref());
                         places.push((index, geometry));
                         job.result = None;
@@ -394,11 +403,11 @@ impl Detect {
                 return failed(&fault, fault.to_string());
             }
             for (place, (index, geometry)) in places.iter().enumerate() {
-                let settings = self.settings.get(jobs[*index].at.camera);
+                let settings = settings.get(jobs[*index].at.camera);
                 candidates.clear();
                 match pipeline.numbers(place, wide) {
                     [] => candidates.extend(pipeline.kept(place).iter().map(accelerated::candidate)),
-                    numbers => self.opened.head.read(numbers, settings, head, candidates),
+                    numbers => self.head.read(numbers, settings, head, candidates),
                 }
                 jobs[*index].result = Some(Ok(self.detections(candidates, geometry)));
             }
@@ -406,35 +415,33 @@ impl Detect {
         Outcome::Done(())
     }
 
-    fn answer(&self, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
+    fn answer(&self, settings: &PerCamera<Settings>, lane: &mut DetectLane, jobs: &mut [Job<Frame, Detection>]) {
         lane.places.clear();
         for (index, job) in jobs.iter_mut().enumerate() {
             // A frame without a picture failed before it came here: it is answered, with nothing.
             job.result = match job.input.first() {
-                Some(frame) => lane.place(index, &frame.picture, &self.opened.input).err().map(Err),
+                Some(frame) => lane.place(index, &frame.picture, &self.input).err().map(Err),
                 None => Some(Ok(Vec::new())),
             };
         }
         if lane.places.is_empty() {
             return;
         }
-        let output = self.opened.host.run(&self.opened.input, lane, lane.places.len());
+        let output = self.host.run(&self.input, lane, lane.places.len());
         let floats = output
             .as_ref()
             .map_err(Clone::clone)
             .and_then(|output| output.floats(&mut lane.wide));
         for (place, (index, geometry)) in lane.places.iter().enumerate() {
             let job = &mut jobs[*index];
-            let length = self.opened.head.picture_len();
+            let length = self.head.picture_len();
             let answer = floats.clone().and_then(|floats| {
                 let answer = floats.get(place * length..(place + 1) * length);
                 answer.ok_or_else(|| OperatorError::new("the model answered fewer numbers than it did at first"))
             });
             job.result = Some(answer.map(|answer| {
-                let settings = self.settings.get(job.at.camera);
-                self.opened
-                    .head
-                    .read(answer, settings, &mut lane.head, &mut lane.candidates);
+                let settings = settings.get(job.at.camera);
+                self.head.read(answer, settings, &mut lane.head, &mut lane.candidates);
                 self.detections(&lane.candidates, geometry)
             }));
         }
@@ -444,7 +451,7 @@ impl Detect {
     fn detections(&self, candidates: &[Candidate], geometry: &Geometry) -> Vec<Detection> {
         let detection = |candidate: &Candidate| {
             let bbox = geometry.to_source(&candidate.bbox);
-            let class = *self.opened.classes.get(candidate.class)?;
+            let class = *self.classes.get(candidate.class)?;
             let score = candidate.score;
             (bbox.area() > 0.0).then_some(Detection { class, score, bbox })
         };
@@ -467,13 +474,22 @@ fn cores() -> usize {
 
 /// One model serves all cameras, so what makes the model cannot differ among them.
 fn check_shared(params: &PerCamera<DetectParams>) -> Result<()> {
-    let shared = |params: &DetectParams| (params.model.clone(), params.batch, params.deadline, params.threads);
+    let shared = |params: &DetectParams| {
+        let shadow = (params.shadow.clone(), params.shadow_share);
+        (
+            params.model.clone(),
+            params.batch,
+            params.deadline,
+            params.threads,
+            shadow,
+        )
+    };
     let base = shared(params.base());
     if params.all().all(|other| shared(other) == base) {
         return Ok(());
     }
     Err(
-        OperatorError::new("`model`, `batch`, `deadline` and `threads` hold for all cameras")
+        OperatorError::new("`model`, `batch`, `deadline`, `threads`, `shadow` and `shadow-share` hold for all cameras")
             .help("take them out of `for`, or give those cameras a flow of their own"),
     )
 }

@@ -23,10 +23,12 @@ use super::*;
 use crate::testing::reference_data;
 
 mod device;
+mod floor;
 mod golden;
 mod laws;
 mod models;
 mod several;
+mod shadow;
 
 /// Whether models can be run here.
 fn has_runtime() -> bool {
@@ -125,6 +127,7 @@ fn job(camera: u32, pictures: &[Arc<Picture>]) -> Job<Frame, Detection> {
         picture: picture.clone(),
         truth: None,
         packets: flowrun_engine::rows::Rows::default(),
+        taken: None,
     };
     Job {
         at: At {

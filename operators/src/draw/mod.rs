@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use flowrun_dsl::params::{Choice, Line, Params, Ref, Shape, Template, Zone};
 use flowrun_engine::errors::Result;
-use flowrun_engine::frame::{Frame, Picture};
+use flowrun_engine::frame::{Frame, Picture, PictureMemory};
 use flowrun_engine::names::Names;
 use flowrun_engine::operator::{LineShape, Operator, Output, PolygonShape, Setup};
 use flowrun_engine::rows::{At, Detection, Rows, Size, Track};
@@ -124,30 +124,43 @@ impl Operator for Draw {
         (frames, tracks, detections): (&[Frame], &[Track], &[Detection]),
         out: &mut Output<Frame>,
     ) -> Result<()> {
-        // A frame without a picture failed before it came here.
-        let Some(frame) = frames.first() else { return Ok(()) };
-        let source = frame.picture.clone();
-        self.fit(source.layout().size);
-        let scene = Scene {
-            tracks: tracks.into(),
-            detections: detections.into(),
-            outlines: self.outlines.1.clone(),
-            label: self.label.clone(),
-            names: self.names.clone(),
-            colour: self.params.colour,
-            time: (self.params.clock == Clock::Utc).then_some(at.event_time),
-        };
-        let layout = drawn_layout(source.layout());
-        let picture = Picture::deferred(layout, move || {
-            let mut canvas = Canvas::copy_of(&source);
-            scene.paint(&mut canvas);
-            Box::new(canvas)
-        });
-        out.push(Frame {
-            picture: Arc::new(picture),
-            truth: frame.truth.clone(),
-            packets: Rows::default(),
-        });
+        // A frame without a picture failed before it came here; of those that were kept back there may be several.
+        for frame in frames {
+            let source = frame.picture.clone();
+            self.fit(source.layout().size);
+            let taken = frame.at(at).event_time;
+            // What was found on the answer's own frame is not where it was on one that was kept back.
+            let (tracks, detections) = match taken == at.event_time {
+                true => (tracks, detections),
+                false => (&tracks[..0], &detections[..0]),
+            };
+            let scene = Scene {
+                tracks: tracks.into(),
+                detections: detections.into(),
+                outlines: self.outlines.1.clone(),
+                label: self.label.clone(),
+                names: self.names.clone(),
+                colour: self.params.colour,
+                time: (self.params.clock == Clock::Utc).then_some(taken),
+            };
+            let layout = drawn_layout(source.layout());
+            let of_kept = source.is_retained();
+            let draw = move || -> Box<dyn PictureMemory> {
+                let mut canvas = Canvas::copy_of(&source.passing());
+                scene.paint(&mut canvas);
+                Box::new(canvas)
+            };
+            let picture = match of_kept {
+                true => Picture::retained(layout, draw),
+                false => Picture::deferred(layout, draw),
+            };
+            out.push(Frame {
+                picture: Arc::new(picture),
+                truth: frame.truth.clone(),
+                packets: Rows::default(),
+                taken: frame.taken,
+            });
+        }
         Ok(())
     }
 

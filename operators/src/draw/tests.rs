@@ -53,6 +53,7 @@ fn frame(picture: Picture) -> Frame {
         picture: Arc::new(picture),
         truth: None,
         packets: Rows::default(),
+        taken: None,
     }
 }
 

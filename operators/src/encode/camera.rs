@@ -124,7 +124,9 @@ impl CameraEncoder {
         // An encoder's first picture is a keyframe whatever it is asked for.
         let want = if keyframe { Want::Keyframe } else { Want::Any };
         let mut packets = Vec::with_capacity(1);
-        for encoded in encoder.encode(&frame.picture, want)? {
+        // Of a clip there are many, which need not all be in memory.
+        let picture = frame.picture.passing();
+        for encoded in encoder.encode(&picture, want)? {
             if encoded.keyframe {
                 self.last_keyframe = at.event_time;
             }

@@ -27,7 +27,7 @@ use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::{Frame, Matrix, PictureLayout, PixelFormat, Range};
 use flowrun_engine::operator::{BatchPolicy, Job, LaneChoice, NodeSetup, Offload, PerCamera};
 use flowrun_engine::packet::Packet;
-use flowrun_engine::rows::{CameraId, Size};
+use flowrun_engine::rows::{At, CameraId, Size};
 
 pub use jpeg::JpegEncoder;
 
@@ -198,19 +198,41 @@ impl Offload for Encode {
                 continue;
             };
             let encoder = lane.cameras.entry(camera).or_default();
-            // A frame without a picture failed before it came here: it is answered, with nothing.
-            let frame = job.input.first();
-            let params = self.params.get(camera);
-            // A deferred picture is rendered here, by others' code: its panic must cost one camera's encoder, not a lane.
-            let answer = catch_unwind(AssertUnwindSafe(|| match frame {
-                Some(frame) => encoder.answer(params, demand, &job.at, frame),
-                None => Ok(Vec::new()),
-            }));
-            let answer = answer.unwrap_or_else(|_| Err("the picture's pixels cannot be read".into()));
-            if answer.is_err() {
-                encoder.close();
-            }
-            job.result = Some(answer);
+            job.result = Some(encode(encoder, self.params.get(camera), demand, &job.at, &job.input));
         }
+    }
+}
+
+/// Encodes the pictures of one answer: mostly one; none where it failed before it came here, several of a clip. One that
+/// cannot be read costs the answer only where there is no other.
+fn encode(
+    encoder: &mut CameraEncoder,
+    params: &EncodeParams,
+    demand: &Demand,
+    at: &At,
+    frames: &[Frame],
+) -> Result<Vec<Packet>> {
+    let mut packets = Vec::with_capacity(frames.len());
+    let mut unread = None;
+    for frame in frames {
+        // A deferred picture is rendered here, by others' code: its panic must cost one camera's encoder, not a lane.
+        let answer = catch_unwind(AssertUnwindSafe(|| {
+            encoder.answer(params, demand, &frame.at(at), frame)
+        }));
+        match answer.unwrap_or_else(|_| Err("the picture's pixels cannot be read".into())) {
+            Ok(own) => packets.extend(own),
+            Err(error) => {
+                encoder.close();
+                unread = Some(error);
+            }
+        }
+    }
+    match unread {
+        Some(error) if packets.is_empty() => Err(error),
+        Some(error) => {
+            tracing::error!(camera = at.camera.0, %error, "a picture of a clip is left out");
+            Ok(packets)
+        }
+        None => Ok(packets),
     }
 }

@@ -66,6 +66,7 @@ fn slope(format: PixelFormat, width: usize, height: usize, range: Range) -> Fram
         picture: Arc::new(Picture::new(layout, Box::new(PlainMemory::new(planes)))),
         truth: None,
         packets: Rows::default(),
+        taken: None,
     }
 }
 

@@ -261,6 +261,7 @@ impl FileSource {
                                 .encoded
                                 .as_mut()
                                 .map_or_else(Rows::default, |encoded| encoded.ride(timestamp, media_time)),
+                            taken: None,
                         }]),
                     });
                 }

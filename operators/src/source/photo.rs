@@ -1,6 +1,6 @@
 //! One picture of a file: a JPEG, a PNG, or the first of a video.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use flowrun_engine::errors::{OperatorError, Result};
@@ -9,6 +9,27 @@ use flowrun_engine::operator::Stop;
 
 use super::demux::{Demuxer, Read};
 use crate::decode::{Decoded, Decoder, DecoderOptions, Fed, Hardware, PictureMaker};
+
+/// The pictures of a folder, by name.
+///
+/// # Errors
+/// When the folder cannot be read, or holds none.
+pub fn photos(folder: &Path) -> Result<Vec<PathBuf>> {
+    let about = |cause: String| OperatorError::new(format!("`{}` {cause}", folder.display()));
+    let entries = std::fs::read_dir(folder).map_err(|error| about(format!("cannot be read: {error}")))?;
+    let known = |path: &PathBuf| {
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        extension.is_some_and(|extension| ["jpg", "jpeg", "png", "webp", "bmp"].contains(&&*extension))
+    };
+    let mut pictures: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(known).collect();
+    pictures.sort();
+    match pictures.is_empty() {
+        true => Err(about("holds no pictures".into()).help("give a folder of JPEG or PNG files")),
+        false => Ok(pictures),
+    }
+}
 
 /// Reads the first picture of a file.
 ///

@@ -13,6 +13,7 @@ function line(kind, text, className) {
 function cause(receipt) {
   if (receipt.cause === "edit") return "edited";
   if (receipt.cause === "rollback") return "taken back";
+  if (receipt.cause.engine) return receipt.cause.engine;
   return `taken back by itself: ${receipt.cause.automatic}`;
 }
 

@@ -119,6 +119,15 @@ impl PlanDiff {
         self.changes.iter().all(same)
     }
 
+    /// Has a node built anew that would be kept or change in place, since something beside the text has changed.
+    pub fn rebuild(&mut self, node: &str, why: String) {
+        let of_node = |change: &&mut PartChange| change.part == PartKind::Node && change.name == node;
+        if let Some(change) = self.changes.iter_mut().find(of_node) {
+            change.action = change.action.max(Action::Rebuilt);
+            change.why.insert(0, why);
+        }
+    }
+
     /// What becomes of the part of this kind and name; none where neither plan has it.
     pub fn of(&self, part: PartKind, name: &str) -> Option<&PartChange> {
         self.changes

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::parts::{Zones, few, models_named, zone_moved};
 use super::{Action, PartChange, PartKind, Verdict, pairs, params, whole};
-use crate::params::{ParamType, ParamValues, ParamsSchema, RefKind};
+use crate::params::{Change, ParamType, ParamValues, ParamsSchema, RefKind};
 use crate::plan::references::{models_of, named_by};
 use crate::plan::{Align, NodePlan, OnError, Origin, Plan};
 use crate::port::{Catalogue, Role, RowKind};
@@ -125,9 +125,24 @@ impl Compare<'_> {
     fn models(&self, verdict: &mut Verdict, schema: &ParamsSchema, old: &NodePlan, new: &NodePlan) {
         let was = models_named(self.old, models_of(schema, all_params(old)));
         let now = models_named(self.new, models_of(schema, all_params(new)));
+        // One that nodes take in place computes none of their rows.
+        let takes_in_place = |name: &str| {
+            let named = schema.params.iter().filter(|spec| spec.change != Change::Live);
+            let computing: Vec<&str> = named.map(|spec| spec.name.as_str()).collect();
+            let of = |values: &ParamValues| {
+                let values = values.iter().filter(|(param, _)| computing.contains(&param.as_str()));
+                values
+                    .map(|(param, value)| (param.clone(), value.clone()))
+                    .collect::<ParamValues>()
+            };
+            let all: Vec<ParamValues> = all_params(new).map(of).collect();
+            !models_of(schema, all.iter()).contains(name)
+        };
         for (name, model) in &now {
             match was.get(name) {
                 Some(before) if before == model => {}
+                Some(_) if takes_in_place(name) => verdict.note(Action::Live, format!("model `{name}` changed")),
+                None if takes_in_place(name) => {}
                 Some(_) => verdict.note(Action::Reset, format!("model `{name}` changed: a new detector epoch")),
                 None if was.values().any(|before| before == model) => {}
                 None => verdict.note(

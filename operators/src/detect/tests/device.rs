@@ -4,6 +4,7 @@ use flowrun_engine::device::{
     CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, every_device, found, letterboxed,
 };
 
+use super::super::ladder::OpenDevice;
 use super::super::letterbox::fit;
 use super::*;
 
@@ -467,31 +468,43 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
         return;
     }
     let path = fixtures().join("dynamic.onnx");
-    let mut model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
-    let input = input_of(&model, Some(32)).unwrap();
-    let names = carried_names(&model).unwrap();
-    let head = warm_up(&mut model, &input, names.as_ref().map(Vec::len)).unwrap();
-    let wanted = Wanted {
-        model: &path,
-        input: &input,
-        input_name: &model.input().name,
-        symbol: model.batch_symbol(),
-        head: head.form(100),
-        batch: Some(32),
-        seat: Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap(),
-        lanes: 2,
-        may_build: false,
-        effort: None,
+    let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
+    let climbed = |open: OpenDevice<'_>| {
+        let (detect, _) = detect_by(&path, "cpu", &[("batch", "32")]);
+        let mut opened = Arc::into_inner(detect.opened).unwrap();
+        let model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+        let input = input_of(&model, Some(32)).unwrap();
+        let form = opened.head.form(100);
+        let climb = Climb {
+            wanted: &|seat| Wanted {
+                seat,
+                name: "m",
+                model: &path,
+                params: &params,
+                input: &input,
+                input_name: &model.input().name,
+                symbol: model.batch_symbol(),
+                head: form,
+                batch: Some(32),
+                lanes: 2,
+            },
+            params: &params,
+            open,
+            floor: None,
+            again: &|_| panic!("the host's provider stays"),
+        };
+        let seat = Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap();
+        let climbed = climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu], vec![seat]);
+        climbed.map(|()| (!opened.posts.is_host(), opened.refusals.len()))
     };
     let of = |mebibytes: usize| {
         let twin = Twin::new(mebibytes << 20);
         let device: Arc<dyn Device> = twin.clone();
         let open = |provider, wanted: &Wanted<'_>| Accelerator::on(device.clone(), provider, wanted);
-        let opened = best_accelerator(&[Provider::Twin, Provider::Cpu], &wanted, &open);
-        (opened.map(|(found, _)| found.is_some()), twin)
+        (climbed(&open), twin)
     };
     let (enough, _) = of(1 << 10);
-    assert!(enough.unwrap());
+    assert_eq!(enough.unwrap(), (true, 0));
     let (refused, twin) = of(1);
     let error = refused.unwrap_err();
     for part in [
@@ -504,7 +517,6 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
     }
     assert!(error.remedy.unwrap().contains("`batch="));
     assert_eq!(twin.taken_bytes(), 0, "what was opened is given back");
-    let missing = |_: Provider, _: &Wanted<'_>| Err(OperatorError::new("no device: none is here"));
-    let (found, refusals) = best_accelerator(&[Provider::Twin, Provider::Cpu], &wanted, &missing).unwrap();
-    assert!(found.is_none() && refusals.len() == 1, "{refusals:?}");
+    let missing = |_: Provider, _: &Wanted<'_>| Err(OperatorError::new("no device: none is here").into());
+    assert_eq!(climbed(&missing).unwrap(), (false, 1));
 }

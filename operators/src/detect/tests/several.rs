@@ -242,7 +242,7 @@ fn a_device_that_does_not_take_the_model_gets_no_camera() {
     let detect = on("twin", "0,1", &devices, "30s");
     assert_eq!(detect.groups(), 1);
     assert!(
-        detect.refusals().iter().any(|cause| cause.contains("no")),
+        detect.refusals().iter().any(|refusal| refusal.cause.contains("no")),
         "{:?}",
         detect.refusals()
     );

@@ -308,6 +308,7 @@ impl RtspSource {
                             picture: picture.into(),
                             truth: None,
                             packets: self.packets.ride(taken, taken),
+                            taken: None,
                         }]),
                     });
                 }

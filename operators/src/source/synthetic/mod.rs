@@ -213,6 +213,7 @@ impl Source for Synthetic {
                 picture: Arc::new(picture),
                 truth: Some(truth.into()),
                 packets: flowrun_engine::rows::Rows::default(),
+                taken: None,
             }]),
         }))
     }
