@@ -161,3 +161,27 @@ fn whenever_it_is_killed_it_comes_back_whole_and_says_with_what() {
         drop(run);
     }
 }
+
+/// A save that comes while an edit is being made ready is an edit too.
+#[test]
+fn saving_while_an_edit_is_made_is_not_overlooked() {
+    let folder = Folder::new();
+    let file = folder.write("graph.kdl", graph(10));
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/demo-yolo11n.onnx");
+    std::fs::copy(model, folder.path("m.onnx")).unwrap();
+    let mut run = Run::start(&folder);
+    std::thread::sleep(Duration::from_secs(1));
+    for (round, delay) in [140, 180, 220, 280, 360].into_iter().enumerate() {
+        // Opening a model takes a while, or fails after one where there is no ONNX Runtime.
+        let slow = format!(
+            "{}model m \"m.onnx\" failures={}\nflow d from=c {{ detect m; }}\n",
+            graph(11),
+            20 + round
+        );
+        std::fs::write(&file, slow).unwrap();
+        std::thread::sleep(Duration::from_millis(delay));
+        let last = format!("nowhere{round}");
+        std::fs::write(&file, graph(12).replace("lines=l", &format!("lines={last}"))).unwrap();
+        run.hears(&last);
+    }
+}

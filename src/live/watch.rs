@@ -67,10 +67,12 @@ impl Drop for Watcher {
 fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBool) {
     // The file may have been saved since: it is read once more.
     let mut seen = Look::new();
-    let files = began_with.is_some();
+    let watches = began_with.is_some();
     let mut applied = began_with.unwrap_or_default();
     let mut before: Option<Look> = None;
     let mut began = false;
+    // Whether the files are looked at once more because an edit named others.
+    let mut again = false;
     let mut told = 0;
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK_EVERY);
@@ -84,10 +86,11 @@ fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBoo
             }
             tell(Ok(answer::line(&receipt)));
         }
-        if !files {
+        if !watches {
             continue;
         }
-        let now = look(&live.files());
+        let files = live.files();
+        let now = look(&files);
         if now == seen {
             before = None;
             continue;
@@ -106,6 +109,7 @@ fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBoo
         let included_changed = began && seen.len() > 1;
         began = true;
         if text == applied && !included_changed {
+            again = false;
             continue;
         }
         applied.clone_from(&text);
@@ -114,10 +118,15 @@ fn watch(live: &Live, began_with: Option<Vec<u8>>, tell: &Tell, stop: &AtomicBoo
                 told = told.max(receipt.version);
                 tell(Ok(answer::line(&receipt)));
             }
+            Ok(Applied::Unchanged) if again => {}
             Ok(Applied::Unchanged) => tell(Ok("the text changed, and nothing that runs".into())),
             Err(error) => tell(Err(&error)),
         }
-        // An edit may include other files.
-        seen = look(&live.files());
+        // What was saved meanwhile looks other than what was seen before the text was read. An edit may include other files,
+        // of which nobody knows how they looked then: they are read once more.
+        again = live.files() != files;
+        if again {
+            seen = Look::new();
+        }
     }
 }
