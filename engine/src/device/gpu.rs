@@ -3,6 +3,7 @@
 //! A device's primary context is the one that FFmpeg and ONNX Runtime use too, so that each reads what the others wrote.
 //! It is retained once and kept until the process ends: what still runs in it cannot be taken away.
 
+use std::cell::Cell;
 use std::ffi::c_void;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -35,6 +36,12 @@ unsafe impl Sync for Gpu {}
 unsafe impl Send for Kernel {}
 // SAFETY: as above.
 unsafe impl Sync for Kernel {}
+
+thread_local! {
+    /// Whether this thread may allocate, free and wait while another records: the driver refuses that otherwise, for all
+    /// devices, where the recording is ONNX Runtime's (`cudaStreamCaptureModeGlobal`).
+    static AT_EASE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Those that were opened, by their number.
 static OPENED: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
@@ -89,10 +96,20 @@ impl Gpu {
         })
     }
 
-    /// Makes the context current on this thread.
+    /// Makes the context current on this thread, and lets it do all that it likes while another thread records.
     fn enter(&self) -> Result<()> {
         // SAFETY: the context is retained for the life of the process.
-        unsafe { result::ctx::set_current(self.context) }.map_err(plain)
+        unsafe { result::ctx::set_current(self.context) }.map_err(plain)?;
+        if AT_EASE.get() {
+            return Ok(());
+        }
+        let mut mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
+        // SAFETY: `mode` is a place for the mode that this thread had.
+        unsafe { sys::cuThreadExchangeStreamCaptureMode(&raw mut mode) }
+            .result()
+            .map_err(plain)?;
+        AT_EASE.set(true);
+        Ok(())
     }
 
     /// Compiles and loads the kernels, once.

@@ -51,6 +51,6 @@ pub use streams::{StreamBounds, StreamPool};
 pub use surface::{FramePools, Surface};
 pub use tiers::{Retained, Tier, TierBudgets, TierState, Tiers, TiersState};
 pub use trial::{complexity, every_device, found, letterboxed, overlaid};
-pub(crate) use turns::alone;
 pub use turns::{Working, working};
+pub(crate) use turns::{alone, opening};
 pub use twin::Twin;

@@ -6,6 +6,9 @@
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 static TURNS: RwLock<()> = RwLock::new(());
+/// Apart from `TURNS`, since opening a model takes seconds: who records waits for those who open before it lets those who
+/// work wait for itself.
+static OPENING: RwLock<()> = RwLock::new(());
 
 /// Held by whoever gives a device work, beside others that do.
 #[derive(Debug)]
@@ -13,14 +16,24 @@ pub struct Working(#[allow(dead_code, reason = "kept for its drop")] RwLockReadG
 
 /// Held while a run is recorded.
 #[derive(Debug)]
-pub(crate) struct Alone(#[allow(dead_code, reason = "kept for its drop")] RwLockWriteGuard<'static, ()>);
+pub(crate) struct Alone(#[allow(dead_code, reason = "kept for its drop")] [RwLockWriteGuard<'static, ()>; 2]);
+
+/// Held while a model that is to be recorded is opened.
+#[derive(Debug)]
+pub(crate) struct Opening(#[allow(dead_code, reason = "kept for its drop")] RwLockReadGuard<'static, ()>);
 
 /// Waits until nobody records. A thread that holds one asks for no second.
 pub fn working() -> Working {
     Working(TURNS.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Waits until nobody works.
+/// Waits until nobody records; who opens may work meanwhile.
+pub(crate) fn opening() -> Opening {
+    Opening(OPENING.read().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Waits until nobody opens and nobody works.
 pub(crate) fn alone() -> Alone {
-    Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner))
+    let opening = OPENING.write().unwrap_or_else(PoisonError::into_inner);
+    Alone([TURNS.write().unwrap_or_else(PoisonError::into_inner), opening])
 }

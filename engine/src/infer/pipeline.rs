@@ -11,7 +11,8 @@ use super::bound::Bound;
 use super::provider::Provider;
 use super::session::{Element, Model};
 use crate::device::{
-    Choice, CudaStream, Fault, Findings, Fit, FramePools, HeadShape, Kept, Pictures, Pinned, Surface, alone, working,
+    Choice, CudaStream, Fault, Findings, Fit, FramePools, HeadShape, Kept, Pictures, Pinned, Surface, alone, opening,
+    working,
 };
 use crate::errors::Result;
 use crate::frame::Picture;
@@ -99,6 +100,8 @@ impl Pipeline {
         unrecorded: Option<String>,
         open: &mut dyn FnMut(Option<usize>) -> Result<Model>,
     ) -> Result<Self> {
+        // TensorRT's models are not recorded here, and may have an engine to build first.
+        let opening = unrecorded.is_none().then(opening);
         let device = stream.device().clone();
         let most = options.batches.iter().copied().max().unwrap_or(1);
         let [width, height] = options.size.map(|side| side as usize);
@@ -132,6 +135,7 @@ impl Pipeline {
             unrecorded,
         };
         pipeline.pictures.clear();
+        drop(opening);
         for size in pipeline.batches.clone() {
             pipeline.begin(size)?;
         }

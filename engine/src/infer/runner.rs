@@ -12,7 +12,7 @@ use ort::session::IoBinding;
 use ort::value::{DynValueTypeMarker, ValueRefMut};
 
 use super::session::{Model, guarded};
-use crate::device::{Fault, is_out_of_memory};
+use crate::device::{Fault, is_out_of_memory, working};
 
 /// Memory of a buffer as ONNX Runtime sees it.
 pub(super) type EndValue = ValueRefMut<'static, DynValueTypeMarker>;
@@ -102,6 +102,8 @@ fn run(opened: &mut [Opened], size: usize) -> Result<(), Fault> {
 
 impl Drop for Apart {
     fn drop(&mut self) {
+        // Its session gives memory back, which must not fall into another's recording.
+        let _working = working();
         self.asked = None;
         if let Some(thread) = self.thread.take() {
             // Its runs are guarded; nothing is left to clean up after a panic.
