@@ -337,8 +337,13 @@ struct Busy {
 impl Busy {
     fn watch() -> Self {
         let query = "--query-gpu=utilization.gpu,utilization.decoder,memory.used";
+        // It tells of all that the machine has, also of those that this process does not see.
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES")
+            .ok()
+            .filter(|devices| !devices.is_empty());
         let process = Command::new("nvidia-smi")
             .args([query, "--format=csv,noheader,nounits", "-l", "1"])
+            .args(visible.map(|devices| format!("--id={devices}")))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn();
