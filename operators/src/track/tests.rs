@@ -185,7 +185,8 @@ fn calm_frames() -> impl Strategy<Value = Vec<Vec<Detection>>> {
             -6.0_f32..6.0,
         ],
         0..3_u16,
-        prop::collection::vec(prop_oneof![1 => Just(0.0_f32), 6 => 0.05_f32..1.0], 30),
+        // proptest (1.12) asserts wrongly, once in millions of numbers, where the lower bound is none of the upper's steps.
+        prop::collection::vec(prop_oneof![1 => Just(0.0_f32), 6 => 0.0625_f32..1.0], 30),
     );
     prop::collection::vec(one, 1..12).prop_map(|things| {
         let frame = |number: usize| {
