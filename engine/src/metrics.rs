@@ -24,7 +24,29 @@ pub struct NodeMetrics {
     /// From admission to this node's answer, in microseconds.
     pub latency_us: Histogram,
     /// Who can tell what it computes with: the newest version of its operator.
-    compute: Mutex<Option<Weak<dyn ErasedOffload>>>,
+    compute: Mutex<Option<Computing>>,
+}
+
+/// A version of an operator, and the lanes that it is on.
+struct Computing {
+    offload: Weak<dyn ErasedOffload>,
+    lanes: TellLanes,
+}
+
+/// Tells how many lanes of each group work.
+pub(crate) type TellLanes = Box<dyn Fn() -> Vec<LaneState> + Send>;
+
+/// The threads of a group of lanes, on a GPU each with a stream of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LaneState {
+    /// The fewest that work.
+    pub least: usize,
+    /// The most that do where work waits.
+    pub most: usize,
+    /// How many work now, where there is work for them.
+    pub open: usize,
+    /// How many have a batch now.
+    pub busy: usize,
 }
 
 /// What a node computes with.
@@ -38,6 +60,8 @@ pub struct ComputeState {
     pub lacking: Option<EngineWanted>,
     /// How far a second model agrees, where one looks at a share of the frames.
     pub shadow: Option<ShadowState>,
+    /// Its lanes, group by group: one group a device.
+    pub lanes: Vec<LaneState>,
     /// Its pools of memory, by name and the number of their device.
     pub pools: Vec<(&'static str, usize, PoolState)>,
     /// The tiers in which it keeps pictures, where it keeps any.
@@ -79,15 +103,24 @@ impl ShadowState {
 
 impl NodeMetrics {
     /// From here on this tells what the node computes with.
-    pub(crate) fn computed_by(&self, offload: &Arc<dyn ErasedOffload>) {
-        *self.compute.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(offload));
+    pub(crate) fn computed_by(&self, offload: &Arc<dyn ErasedOffload>, lanes: TellLanes) {
+        *self.compute.lock().unwrap_or_else(PoisonError::into_inner) = Some(Computing {
+            offload: Arc::downgrade(offload),
+            lanes,
+        });
     }
 
     /// What the node computes with; nothing where it is none that tells.
     pub fn compute(&self) -> ComputeState {
-        let compute = self.compute.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let offload = compute.and_then(|offload| offload.upgrade());
-        offload.map_or_else(ComputeState::default, |offload| offload.compute())
+        let compute = self.compute.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = compute
+            .as_ref()
+            .and_then(|compute| Some((compute.offload.upgrade()?, (compute.lanes)())));
+        drop(compute);
+        found.map_or_else(ComputeState::default, |(offload, lanes)| ComputeState {
+            lanes,
+            ..offload.compute()
+        })
     }
 
     /// Counts answers that leave the node now.

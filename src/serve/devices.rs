@@ -2,7 +2,7 @@
 
 use flowrun_engine::device::{PoolState, Tier, TierState, TiersState};
 use flowrun_engine::infer::BreakerState;
-use flowrun_engine::metrics::ComputeState;
+use flowrun_engine::metrics::{ComputeState, LaneState};
 use flowrun_engine::run::context::Context;
 use serde::Serialize;
 
@@ -66,6 +66,33 @@ pub struct Engine {
     provider: String,
     stage: &'static str,
     cause: Option<String>,
+}
+
+/// The lanes of a device, or of the host.
+#[derive(Debug, Serialize)]
+pub struct Lanes {
+    least: usize,
+    most: usize,
+    open: usize,
+    busy: usize,
+}
+
+impl Lanes {
+    /// As they stand.
+    pub fn of(state: &LaneState) -> Self {
+        let LaneState {
+            least,
+            most,
+            open,
+            busy,
+        } = *state;
+        Lanes {
+            least,
+            most,
+            open,
+            busy,
+        }
+    }
 }
 
 /// Where cameras decode.
@@ -232,7 +259,30 @@ pub fn expose(out: &mut Exposition, context: &Context) {
         .flat_map(|(node, state)| state.pools.iter().map(move |pool| (*node, *pool)));
     let pools: Vec<_> = own.chain(decoded.into_iter().map(|pool| ("", pool))).collect();
     self::pools(out, &pools);
+    lanes(out, &all);
     tiers(out, &all);
+}
+
+/// How many batches of a node are computed at once.
+fn lanes(out: &mut Exposition, all: &[(&str, ComputeState)]) {
+    let name = "flowrun_lanes";
+    let help = "Lanes that compute batches, on a GPU each with a stream of its own: how many may now, have one now, and may at \
+                least and at most. `group` is the place among the node's devices.";
+    out.family(name, "gauge", help);
+    for (node, state) in all {
+        for (group, lanes) in state.lanes.iter().enumerate() {
+            let group = group.to_string();
+            let counts = [
+                ("open", lanes.open),
+                ("busy", lanes.busy),
+                ("least", lanes.least),
+                ("most", lanes.most),
+            ];
+            for (what, count) in counts {
+                out.sample(name, &[("node", node), ("group", &group), ("what", what)], count as u64);
+            }
+        }
+    }
 }
 
 /// Where nodes keep pictures.

@@ -9,7 +9,7 @@ use flowrun_engine::run::context::Context;
 use flowrun_engine::site::Mount;
 use serde::Serialize;
 
-use crate::serve::devices::{Decoders, Engine, Pool, Provider, Refused, Shadow};
+use crate::serve::devices::{Decoders, Engine, Lanes, Pool, Provider, Refused, Shadow};
 use crate::serve::placement::Device;
 use crate::serve::process::Process;
 use crate::serve::rates::Now;
@@ -106,6 +106,7 @@ struct Node {
     providers: Vec<Provider>,
     refused: Vec<Refused>,
     shadow: Option<Shadow>,
+    lanes: Vec<Lanes>,
     pools: Vec<Pool>,
 }
 
@@ -207,6 +208,7 @@ fn nodes(context: &Context, now: &Now) -> Vec<Node> {
                 providers: Provider::all(&compute),
                 refused: Refused::all(&compute),
                 shadow: Shadow::of(&compute),
+                lanes: compute.lanes.iter().map(Lanes::of).collect(),
                 pools: compute.pools.iter().map(Pool::of).collect(),
             }
         })

@@ -6,6 +6,7 @@ mod completeness;
 mod counts;
 mod determinism;
 mod devices;
+mod lanes;
 mod live;
 mod pictures;
 mod scene;

@@ -71,6 +71,11 @@ impl<V: ?Sized, T> Lines<V, T> {
         self.closed && self.lines.iter().all(|line| line.batcher.is_empty())
     }
 
+    /// When a batch can be taken at the latest: at once, or when the first is due; none where none waits.
+    pub fn ready(&self, now: Duration) -> Option<Duration> {
+        self.lines.iter().filter_map(|line| line.batcher.ready(now)).min()
+    }
+
     /// What to do at this moment: see [`Batcher::decide`].
     pub fn decide(&mut self, now: Duration) -> Decision<T> {
         let mut left: Option<Duration> = None;

@@ -19,6 +19,7 @@ mod keyed;
 mod lines;
 mod node;
 mod offload;
+mod scale;
 mod sink;
 mod site;
 mod source;

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -24,9 +25,11 @@ use crate::dataflow::failures::{Failures, error_port, panic_text};
 use crate::dataflow::gate::Gate;
 use crate::dataflow::lines::Lines;
 use crate::dataflow::node::Node;
+use crate::dataflow::scale::Scale;
 use crate::dataflow::{Edge, Out, Rendered};
 use crate::errors::Result;
 use crate::infer::{Batcher, Decision, Urgency};
+use crate::metrics::LaneState;
 use crate::operator::LaneChoice;
 use crate::registry::{ErasedJob, ErasedOffload};
 use crate::rows::CameraId;
@@ -66,84 +69,130 @@ impl Returns {
 struct Shared {
     /// Which group of lanes takes from it.
     group: usize,
-    lines: Mutex<Lines<dyn ErasedOffload, Ticket>>,
+    inner: Mutex<Inner>,
     arrived: Condvar,
+    /// Lanes that rest wait for this.
+    more: Condvar,
     began: Instant,
 }
 
+struct Inner {
+    lines: Lines<dyn ErasedOffload, Ticket>,
+    scale: Scale,
+}
+
 impl Shared {
-    fn new(group: usize) -> Self {
+    fn new(group: usize, lanes: RangeInclusive<usize>) -> Self {
         Shared {
             group,
-            lines: Mutex::default(),
+            inner: Mutex::new(Inner {
+                lines: Lines::default(),
+                scale: Scale::new(lanes),
+            }),
             arrived: Condvar::new(),
+            more: Condvar::new(),
             began: Instant::now(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Lines<dyn ErasedOffload, Ticket>> {
-        self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Queues jobs of one version, and wakes the lanes.
     fn add(&self, offload: &Arc<dyn ErasedOffload>, tickets: impl Iterator<Item = Ticket>) {
-        let mut lines = self.lock();
-        self.push(&mut lines, offload, tickets);
-        drop(lines);
+        let mut inner = self.lock();
+        self.push(&mut inner, offload, tickets);
+        drop(inner);
         self.arrived.notify_all();
     }
 
     /// As `add`, from a lane of another group; gives the jobs back where these lanes may have ended.
     fn take_over(&self, offload: &Arc<dyn ErasedOffload>, tickets: Vec<Ticket>) -> Result<(), Vec<Ticket>> {
-        let mut lines = self.lock();
-        if lines.is_closed() {
+        let mut inner = self.lock();
+        if inner.lines.is_closed() {
             return Err(tickets);
         }
-        self.push(&mut lines, offload, tickets.into_iter());
-        drop(lines);
+        self.push(&mut inner, offload, tickets.into_iter());
+        drop(inner);
         self.arrived.notify_all();
         Ok(())
     }
 
-    fn push(
-        &self,
-        lines: &mut Lines<dyn ErasedOffload, Ticket>,
-        offload: &Arc<dyn ErasedOffload>,
-        tickets: impl Iterator<Item = Ticket>,
-    ) {
+    fn push(&self, inner: &mut Inner, offload: &Arc<dyn ErasedOffload>, tickets: impl Iterator<Item = Ticket>) {
         let now = self.began.elapsed();
         let batcher = || Batcher::new(&offload.sizes(), offload.policy().deadline);
         for ticket in tickets {
             let urgency = ticket.urgency;
-            lines.push(offload, batcher, ticket, urgency, now);
+            inner.lines.push(offload, batcher, ticket, urgency, now);
         }
-        offload.waits(self.group, lines.len());
+        offload.waits(self.group, inner.lines.len());
+        if inner.scale.is_short() {
+            self.more.notify_all();
+        }
     }
 
-    /// The next batch, of one version: full, or as much as came before the first job's time. None when closed and empty.
-    fn take(&self) -> Option<Vec<Ticket>> {
-        let mut lines = self.lock();
+    /// A lane that rests waits: until it may work, or, where it is the next, until a batch is ready that all others are too
+    /// busy for.
+    fn rest<'a>(&self, mut inner: MutexGuard<'a, Inner>, lane: usize) -> MutexGuard<'a, Inner> {
+        let now = self.began.elapsed();
+        let ready = inner.scale.is_next(lane).then(|| inner.lines.ready(now)).flatten();
+        match ready {
+            Some(ready) if ready <= now => {
+                inner.scale.grows(now);
+                inner
+            }
+            Some(ready) => {
+                let waited = self.more.wait_timeout(inner, ready - now);
+                waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+            }
+            None => self.more.wait(inner).unwrap_or_else(|poisoned| poisoned.into_inner()),
+        }
+    }
+
+    /// The next batch for a lane by its place in the group, of one version: full, or as much as came before the first job's
+    /// time. None when closed and empty.
+    fn take(&self, lane: usize) -> Option<Vec<Ticket>> {
+        let mut inner = self.lock();
         loop {
-            lines = match lines.decide(self.began.elapsed()) {
+            if !inner.scale.has(lane) && !inner.lines.is_closed() {
+                inner = self.rest(inner, lane);
+                continue;
+            }
+            let now = self.began.elapsed();
+            inner = match inner.lines.decide(now) {
                 Decision::Batch(tickets) => {
                     if let Some(ticket) = tickets.first() {
-                        ticket.offload.waits(self.group, lines.len());
+                        ticket.offload.waits(self.group, inner.lines.len());
+                    }
+                    inner.scale.takes(now);
+                    if inner.scale.is_short() {
+                        self.more.notify_all();
                     }
                     return Some(tickets);
                 }
-                Decision::Idle if lines.is_over() => return None,
+                Decision::Idle if inner.lines.is_over() => return None,
                 Decision::Idle => self
                     .arrived
-                    .wait(lines)
+                    .wait(inner)
                     .unwrap_or_else(|poisoned| poisoned.into_inner()),
                 Decision::Wait(left) => {
                     self.arrived
-                        .wait_timeout(lines, left)
+                        .wait_timeout(inner, left)
                         .unwrap_or_else(|poisoned| poisoned.into_inner())
                         .0
                 }
             };
         }
+    }
+
+    fn lanes(&self) -> LaneState {
+        self.lock().scale.state()
+    }
+
+    /// A lane is through with what it took.
+    fn give(&self) {
+        self.lock().scale.gives(self.began.elapsed());
     }
 }
 
@@ -162,9 +211,10 @@ impl OffloadPool {
     /// When a lane's scratch memory cannot be had.
     pub fn start(offload: &Arc<dyn ErasedOffload>, name: &str) -> Result<Self> {
         let (lanes, groups, choice) = (offload.policy().lanes.max(1), offload.groups(), offload.lane_choice());
+        let bounds = offload.least_lanes().clamp(1, lanes)..=lanes;
         let queues = match choice {
-            LaneChoice::Any => (0..groups).map(Shared::new).collect(),
-            LaneChoice::ByCamera => (0..lanes).map(|_| Shared::new(0)).collect(),
+            LaneChoice::Any => (0..groups).map(|group| Shared::new(group, bounds.clone())).collect(),
+            LaneChoice::ByCamera => (0..lanes).map(|_| Shared::new(0, 1..=1)).collect(),
         };
         let mut pool = OffloadPool {
             queues,
@@ -173,21 +223,22 @@ impl OffloadPool {
         };
         for index in 0..lanes * groups {
             // The lanes of a group are next to each other.
-            let (group, queue) = match choice {
-                LaneChoice::Any => (index / lanes, index / lanes),
-                LaneChoice::ByCamera => (0, index),
+            let (group, queue, place) = match choice {
+                LaneChoice::Any => (index / lanes, index / lanes, index % lanes),
+                LaneChoice::ByCamera => (0, index, 0),
             };
             let mut lane = offload.lane(group)?;
             let queues = pool.queues.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("{name}#{index}"))
                 .spawn(move || {
-                    while let Some(tickets) = queues[queue].take() {
+                    while let Some(tickets) = queues[queue].take(place) {
                         let tickets = match choice {
                             LaneChoice::Any => hand_over(&queues, queue, tickets),
                             LaneChoice::ByCamera => tickets,
                         };
                         let Some(offload) = tickets.first().map(|ticket| ticket.offload.clone()) else {
+                            queues[queue].give();
                             continue;
                         };
                         if !work(offload.as_ref(), lane.as_mut(), tickets)
@@ -195,11 +246,20 @@ impl OffloadPool {
                         {
                             lane = fresh;
                         }
+                        queues[queue].give();
                     }
                 })?;
             pool.threads.push(thread);
         }
         Ok(pool)
+    }
+
+    /// How many lanes of each group work; none where each has its own cameras.
+    pub fn lanes(&self) -> Vec<LaneState> {
+        match self.choice {
+            LaneChoice::Any => self.queues.iter().map(Shared::lanes).collect(),
+            LaneChoice::ByCamera => Vec::new(),
+        }
     }
 
     /// Which queue a camera's frames wait in.
@@ -247,8 +307,9 @@ fn hand_over(queues: &[Shared], own: usize, tickets: Vec<Ticket>) -> Vec<Ticket>
 impl Drop for OffloadPool {
     fn drop(&mut self) {
         for queue in &*self.queues {
-            queue.lock().close();
+            queue.lock().lines.close();
             queue.arrived.notify_all();
+            queue.more.notify_all();
         }
         for thread in self.threads.drain(..) {
             // A lane catches its panics; one that escaped has nothing left to clean up.
@@ -315,7 +376,9 @@ pub fn render<'scope>(
     let back = Arc::new(Returns::default());
     let activator = scope.worker().sync_activator_for(address.to_vec());
     *back.activator.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(activator);
-    node.metrics.computed_by(offload);
+    let lanes = Arc::downgrade(pool);
+    let lanes = move || lanes.upgrade().map_or_else(Vec::new, |pool| pool.lanes());
+    node.metrics.computed_by(offload, Box::new(lanes));
     let waits = offload.lane_choice() == LaneChoice::ByCamera;
     if waits {
         gate.register(scope.activator_for(address));

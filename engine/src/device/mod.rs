@@ -22,7 +22,6 @@ mod resident;
 mod result;
 mod slots;
 mod stream;
-mod streams;
 mod surface;
 mod sys;
 mod tiers;
@@ -47,7 +46,6 @@ pub use probe::{Cuda, CudaDevice, Driver, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cud
 pub use resident::ResidentPool;
 pub use slots::Slots;
 pub use stream::{CudaStream, Fence};
-pub use streams::{StreamBounds, StreamPool};
 pub use surface::{FramePools, Surface};
 pub use tiers::{Retained, Tier, TierBudgets, TierState, Tiers, TiersState};
 pub use trial::{complexity, every_device, found, letterboxed, overlaid};

@@ -116,6 +116,13 @@ impl<T> Batcher<T> {
         self.waiting.is_empty()
     }
 
+    /// When a batch can be taken at the latest: at once where one is full, else when the first is due; none where none waits.
+    pub fn ready(&self, now: Duration) -> Option<Duration> {
+        let most = *self.sizes.last().expect("there is a size");
+        let is_full = self.waiting.len() >= most;
+        self.due().map(|due| if is_full { now } else { due.max(now) })
+    }
+
     /// What to do at this moment. With `closing` no more will arrive, so that waiting gains nothing.
     pub fn decide(&mut self, now: Duration, closing: bool) -> Decision<T> {
         let Some(Reverse(first)) = self.waiting.peek() else {

@@ -80,6 +80,12 @@ pub trait Offload: Sized + Send + Sync + 'static {
     /// How jobs are gathered.
     fn policy(&self) -> BatchPolicy;
 
+    /// The fewest lanes of a group that work; those above it work while all others have a batch and another is ready. All,
+    /// unless it says otherwise.
+    fn least_lanes(&self) -> usize {
+        self.policy().lanes
+    }
+
     /// Sizes of batches that leave nothing unused, where not every size does: as many wait together as fill one well. The
     /// largest is the most.
     fn sizes(&self) -> Vec<usize> {

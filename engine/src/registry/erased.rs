@@ -196,6 +196,8 @@ pub trait ErasedOffload: Send + Sync {
     fn groups(&self) -> usize;
     /// See [`Offload::group`].
     fn group(&self, camera: CameraId) -> usize;
+    /// See [`Offload::least_lanes`].
+    fn least_lanes(&self) -> usize;
     /// See [`Offload::waits`].
     fn waits(&self, group: usize, jobs: usize);
     /// What a thread of a group keeps from batch to batch.
@@ -237,6 +239,9 @@ impl<O: Offload> ErasedOffload for OffloadNode<O> {
     }
     fn group(&self, camera: CameraId) -> usize {
         self.0.group(camera)
+    }
+    fn least_lanes(&self) -> usize {
+        self.0.least_lanes()
     }
     fn waits(&self, group: usize, jobs: usize) {
         self.0.waits(group, jobs);

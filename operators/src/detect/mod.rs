@@ -25,11 +25,12 @@ mod shadow;
 #[cfg(test)]
 mod tests;
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flowrun_engine::device::{Devices, Fault, PoolState};
+use flowrun_engine::device::{Devices, Fault, PoolState, Seat};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::frame::Frame;
 use flowrun_engine::infer::{EngineWanted, Failure, Model, ModelOptions, Outcome, Provider, Refusal, RungState};
@@ -52,7 +53,7 @@ use nms::{Candidate, Settings};
 use posts::{Post, Posts, seats};
 use shadow::{About, Offer, Shadow};
 
-/// Two: one prepares and reads while the other infers.
+/// Lanes on the host's processor: one prepares and reads while the other infers.
 const LANES: usize = 2;
 /// Room for so many boxes of a picture on a device at least, so that `max` can be edited up to it without opening the model anew.
 const USUAL_MOST: usize = 100;
@@ -71,6 +72,8 @@ struct Opened {
     /// What computes on the host.
     on_host: Provider,
     posts: Posts,
+    /// How many lanes work on each device, or on the host.
+    lanes: RangeInclusive<usize>,
     refusals: Vec<Refusal>,
     lacking: Option<EngineWanted>,
     path: PathBuf,
@@ -136,10 +139,14 @@ impl Offload for Detect {
 
     fn policy(&self) -> BatchPolicy {
         BatchPolicy {
-            lanes: LANES,
+            lanes: *self.opened.lanes.end(),
             size: self.most().unwrap_or(self.opened.input.batch.most()),
             deadline: self.deadline,
         }
+    }
+
+    fn least_lanes(&self) -> usize {
+        *self.opened.lanes.start()
     }
 
     fn sizes(&self) -> Vec<usize> {
@@ -157,6 +164,7 @@ impl Offload for Detect {
             refusals: self.opened.refusals.clone(),
             lacking: self.opened.lacking.clone(),
             shadow: self.shadow.as_ref().map(|shadow| shadow.state()),
+            lanes: Vec::new(),
             tiers: None,
         }
     }
@@ -276,6 +284,7 @@ impl Detect {
             posts: Posts::new(Vec::new(), || Post::on_host(host, model_params.breaker())),
             on_host: model.provider(),
             host: Host::new(model),
+            lanes: LANES..=LANES,
             refusals: Vec::new(),
             lacking: None,
             path: path.to_owned(),
@@ -291,6 +300,8 @@ impl Detect {
             Ok(other)
         };
         let form = opened.head.form(most_kept);
+        let seats = seats(ladder, devices, &model_params.device);
+        let streams = streams(base, &seats)?;
         let climb = Climb {
             wanted: &|seat| Wanted {
                 seat,
@@ -302,15 +313,17 @@ impl Detect {
                 symbol: symbol.as_deref(),
                 head: form,
                 batch: base.batch,
-                lanes: LANES,
+                lanes: *streams.end(),
             },
             params: model_params,
             floor: floor.as_ref(),
             open: &Accelerator::new,
             again: &|on| again(shares[0], on),
         };
-        let seats = seats(ladder, devices, &model_params.device);
         climb.climb(&mut opened, ladder, seats).map_err(about)?;
+        if !opened.posts.is_host() {
+            opened.lanes = streams.clone();
+        }
         // Where a device computes, the processor only stands in for it.
         let beside = if opened.posts.is_host() { &shares[1..] } else { &[] };
         for threads in beside {
@@ -480,6 +493,7 @@ fn check_shared(params: &PerCamera<DetectParams>) -> Result<()> {
             params.model.clone(),
             params.batch,
             params.deadline,
+            (params.min_streams, params.max_streams),
             params.threads,
             shadow,
         )
@@ -489,9 +503,29 @@ fn check_shared(params: &PerCamera<DetectParams>) -> Result<()> {
         return Ok(());
     }
     Err(
-        OperatorError::new("`model`, `batch`, `deadline`, `threads`, `shadow` and `shadow-share` hold for all cameras")
+        OperatorError::new("`model`, `batch`, `deadline`, `min-streams`, `max-streams`, `threads`, `shadow` and `shadow-share` hold for all cameras")
             .help("take them out of `for`, or give those cameras a flow of their own"),
     )
+}
+
+/// How many streams may compute on each of the devices: as asked for, as far as the chips have use for them.
+fn streams(params: &DetectParams, seats: &[Seat]) -> Result<RangeInclusive<usize>> {
+    let (least, most) = (params.min_streams, params.max_streams);
+    if least > most {
+        return Err(
+            OperatorError::new(format!("`min-streams={least}` is more than `max-streams={most}`"))
+                .help("give `max-streams` at least as many"),
+        );
+    }
+    let chips = seats.iter().map(|seat| seat.device().chip());
+    let Some(fewest) = chips.min_by_key(|chip| chip.most_streams()) else {
+        return Ok(least..=most);
+    };
+    let useful = fewest.most_streams();
+    if most > useful {
+        tracing::warn!(asked = most, used = useful, "{fewest} has no use for more streams");
+    }
+    Ok(least.min(useful)..=most.min(useful))
 }
 
 fn settings_of(params: &DetectParams, names: &[String]) -> Result<Settings> {

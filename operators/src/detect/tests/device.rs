@@ -224,6 +224,26 @@ fn on_devices() -> Vec<(&'static str, Provider)> {
 }
 
 #[test]
+fn streams_are_bounded_by_the_graph_and_the_chip() {
+    if !has_runtime() {
+        return;
+    }
+    let model = fixtures().join("dynamic.onnx");
+    let lanes = |provider, written: &[_]| {
+        let (detect, _) = detect_by(&model, provider, written);
+        (detect.least_lanes(), detect.policy().lanes)
+    };
+    assert_eq!(lanes("twin", &[]), (1, 2));
+    assert_eq!(lanes("twin", &[("min-streams", "2"), ("max-streams", "3")]), (2, 3));
+    // A twin has use for eight.
+    assert_eq!(lanes("twin", &[("max-streams", "9"), ("batch", "2")]), (1, 8));
+    assert_eq!(lanes("cpu", &[("max-streams", "3")]), (2, 2));
+    let written = PerCamera::new(params(&[("min-streams", "3")]), BTreeMap::new());
+    let error = detect_of(&model, &[("provider", "twin")], written).err().unwrap();
+    assert_eq!(error.cause, "`min-streams=3` is more than `max-streams=2`");
+}
+
+#[test]
 fn gpu_detect_answers_as_the_host_does_for_every_model() {
     if !has_runtime() {
         return;
