@@ -130,7 +130,7 @@ pub fn end_of_quoted(text: &str, start: usize) -> Result<usize, Diagnostic> {
     let mut at = start + if multiline { 3 } else { 1 };
     while let Some(letter) = text[at..].chars().next() {
         if multiline && text[at..].starts_with("\"\"\"") {
-            return block_of_lines(text, start + 3, at).map(|()| at + 3);
+            return block_of_lines(text, start + 3, at, true).map(|()| at + 3);
         }
         match letter {
             '"' if !multiline => return Ok(at + 1),
@@ -153,32 +153,67 @@ pub fn end_of_quoted(text: &str, start: usize) -> Result<usize, Diagnostic> {
     .help(help))
 }
 
-/// The text between triple quotes: it begins on the line after them, and they close it on a line of their own.
-fn block_of_lines(text: &str, start: usize, end: usize) -> Result<(), Diagnostic> {
+/// The text between triple quotes: it begins on the line after them, they close it on a line of their own, and what stands
+/// before them there stands before all its lines. With `escapes` a backslash takes away the spaces and line ends behind it.
+fn block_of_lines(text: &str, start: usize, end: usize, escapes: bool) -> Result<(), Diagnostic> {
     let inner = &text[start..end];
-    let help = "the text stands on lines of its own between \"\"\" and \"\"\"";
+    let wrong = |span, message: &str, label: &str| {
+        let help =
+            "the text stands on lines of its own between \"\"\" and \"\"\", indented at least as far as the last";
+        Err(syntax(span, message, label).help(help))
+    };
     if !inner.starts_with(is_newline) {
-        return Err(syntax(
+        return wrong(
             Span::new(start - 3, start),
             "text behind \"\"\" begins on the next line",
             "no line end behind this",
-        )
-        .help(help));
+        );
     }
-    let last = inner.rfind(is_newline).map_or("", |at| &inner[at..]);
-    if last
-        .trim_matches(|letter| is_newline(letter) || is_space(letter))
-        .is_empty()
-        || last.contains('\\')
-    {
-        return Ok(());
+    let lines = lines_of(inner, escapes);
+    let indent = lines.last().map_or("", |(_, line)| line);
+    let closing = Span::new(end, end + 3);
+    if !indent.chars().all(is_space) {
+        return wrong(
+            closing,
+            "closing \"\"\" stand on a line of their own",
+            "text before this",
+        );
     }
-    Err(syntax(
-        Span::new(end, end + 3),
-        "closing \"\"\" stand on a line of their own",
-        "text before this",
-    )
-    .help(help))
+    let ragged = |line: &str| !line.starts_with(indent) && !line.chars().all(is_space);
+    match lines.iter().find(|(_, line)| ragged(line)) {
+        Some((at, _)) => wrong(
+            Span::new(start + at, start + at),
+            "a line begins before the \"\"\" that close the text",
+            "this line",
+        ),
+        None => Ok(()),
+    }
+}
+
+/// The lines of a text with what escapes take away taken away, and where each begins.
+fn lines_of(inner: &str, escapes: bool) -> Vec<(usize, String)> {
+    let mut lines = vec![(0, String::new())];
+    let mut letters = inner.char_indices().peekable();
+    while let Some((at, letter)) = letters.next() {
+        if is_newline(letter) {
+            let long = letter == '\r' && letters.next_if(|(_, next)| *next == '\n').is_some();
+            lines.push((at + letter.len_utf8() + usize::from(long), String::new()));
+            continue;
+        }
+        let line = &mut lines.last_mut().expect("there is a first").1;
+        let taken = |letter: char| is_space(letter) || is_newline(letter);
+        match letters.peek() {
+            Some((_, next)) if escapes && letter == '\\' && taken(*next) => {
+                while letters.next_if(|(_, next)| taken(*next)).is_some() {}
+            }
+            Some((_, next)) if escapes && letter == '\\' => {
+                line.extend([letter, *next]);
+                letters.next();
+            }
+            _ => line.push(letter),
+        }
+    }
+    lines
 }
 
 fn end_of_escape(text: &str, at: usize) -> Result<usize, Diagnostic> {
@@ -232,7 +267,7 @@ pub fn end_of_raw(text: &str, start: usize) -> Option<Result<usize, Diagnostic>>
     Some(match inner[..line_end].find(&close) {
         Some(found) if quotes.len() > 1 => {
             let start = start + hashes + quotes.len();
-            block_of_lines(text, start, start + found).map(|()| start + found + close.len())
+            block_of_lines(text, start, start + found, false).map(|()| start + found + close.len())
         }
         Some(found) => Ok(start + hashes + quotes.len() + found + close.len()),
         None => Err(syntax(
@@ -242,4 +277,30 @@ pub fn end_of_raw(text: &str, start: usize) -> Option<Result<usize, Diagnostic>>
         )
         .help(format!("close it with {close}"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What text over several lines may hold.
+    const PIECES: [&str; 11] = ["\"\"\"", "\"", "\n", "\r\n", " ", "\\", "\\\\", "\\f", "x", "{", "#"];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn text_over_lines_is_what_the_parser_says_it_is(pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..9)) {
+            let text = format!("\"\"\"\n{}\"\"\"", pieces.concat());
+            // What follows the text is others' business.
+            let Ok(end) = end_of_quoted(&text, 0) else {
+                let whole = kdl::KdlDocument::parse_v2(&format!("a {text}"));
+                prop_assert!(whole.is_err(), "{:?}", text);
+                return Ok(());
+            };
+            let parsed = kdl::KdlDocument::parse_v2(&format!("a {}", &text[..end]));
+            prop_assert!(parsed.is_ok(), "{:?} in {:?}: {:?}", &text[..end], text, parsed);
+        }
+    }
 }

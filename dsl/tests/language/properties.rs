@@ -319,10 +319,18 @@ fn five_thousand_cameras_compile_soon() {
     println!("5,000 cameras: {:?}", start.elapsed());
 }
 
+/// What text over several lines may hold: its ends are many.
+const PIECES: [&str; 11] = ["\"\"\"", "\"", "\n", "\r\n", " ", "\\", "\\\\", "\\f", "x", "{", "#"];
+
+fn text_of_lines() -> impl Strategy<Value = String> {
+    prop::collection::vec(prop::sample::select(&PIECES[..]), 0..9)
+        .prop_map(|pieces| format!("a \"\"\"\n{}\"\"\"", pieces.concat()))
+}
+
 #[test]
 fn a_document_that_the_scan_lets_pass_is_parsed() {
-    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(10_000));
-    let answered = runner.run(&soup(), |text| {
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(20_000));
+    let answered = runner.run(&prop_oneof![soup(), text_of_lines()], |text| {
         let source = SourceFile::new("soup.kdl", text.as_str()).unwrap();
         let refused: Diagnostics = document::parse(&source).err().unwrap_or_default();
         // These are the parser's own words; the scan's are others.
