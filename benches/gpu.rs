@@ -2,7 +2,8 @@
 //!
 //! `make gpu-bench MODEL=PATH`; without a CUDA device it says so. The model is a YOLO detection model of 640x640 with an
 //! open batch. Peers in PyTorch: `tools/gpu-peers.py`, which prints rows of the same table. `FLOWRUN_GPU_BATCHES`
-//! (`1 8 16 32`) are the sizes of batches, and the range of TensorRT's engine.
+//! (`1 8 16 32`) are the sizes of batches, and the range of TensorRT's engine, which computes in fp16, or in int8 where
+//! `FLOWRUN_GPU_CALIBRATION` names a calibration table.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -15,8 +16,8 @@ use flowrun::engine::device::{
 };
 use flowrun::engine::frame::{Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun::engine::infer::{
-    Bound, EngineCache, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement, Provider, Recorded,
-    runtime,
+    Bound, EngineCache, HeadForm, Model, ModelOptions, Pipeline, PipelineOptions, Placement, Precision, Provider,
+    Recorded, runtime,
 };
 use flowrun::prelude::{Result, Size};
 
@@ -114,6 +115,10 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
         tensorrt.effort = std::env::var("FLOWRUN_GPU_EFFORT")
             .ok()
             .and_then(|effort| effort.parse().ok());
+        if let Some(table) = std::env::var_os("FLOWRUN_GPU_CALIBRATION") {
+            tensorrt.calibration = Some(table.into());
+            tensorrt.precision = Precision::Int8;
+        }
         let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
         build = cache.begin()?;
         let found = if build.is_none() { "hit" } else { "miss" };

@@ -10,7 +10,8 @@
 //! `FLOWRUN_GPU_CAMERAS` (100) at `FLOWRUN_GPU_FPS` (30) for `FLOWRUN_GPU_SECONDS` (60), `FLOWRUN_GPU_ARRIVALS`
 //! (`even`, `poisson`), `FLOWRUN_GPU_PROVIDER` (`auto`), `FLOWRUN_GPU_DECODER` (`nvdec`), `FLOWRUN_GPU_WORKERS` (2),
 //! `FLOWRUN_GPU_DETECT` (further parameters of `detect`); several numbers of cameras are measured one after the other,
-//! until one does not hold. `FLOWRUN_GPU_DECODERS` (`16`) numbers the sessions of part 1; 0 leaves it out.
+//! until one does not hold. They may take `FLOWRUN_GPU_PATIENCE` (90) seconds to begin. `FLOWRUN_GPU_DECODERS` (`16`)
+//! numbers the sessions of part 1; 0 leaves it out.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -31,8 +32,6 @@ use flowrun::operators::decode::DecoderChoice;
 use flowrun::operators::source::{AtEnd, DecodeWhich, FileParams, FileSource};
 use flowrun::prelude::*;
 
-/// How long all cameras may take to begin.
-const PATIENCE: Duration = Duration::from_secs(90);
 /// What is measured begins this long after that.
 const WARM_UP: Duration = Duration::from_secs(5);
 /// How long part 1 measures.
@@ -380,15 +379,20 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
         )
     };
     let (detect, track) = (node("detect"), node("track"));
-    let patience = Instant::now();
+    let (begun, patience) = (Instant::now(), Duration::from_secs(number("PATIENCE", "90")));
     let decoding = || context.decoders.counts().on_device + context.decoders.counts().on_host;
-    while decoding() < cameras as u64 && patience.elapsed() < PATIENCE {
+    let mut quarters = 1;
+    while decoding() < cameras as u64 && begun.elapsed() < patience {
         sleep(Duration::from_millis(20));
+        if 4 * decoding() >= quarters * cameras as u64 {
+            println!("  {} decode after {:.1} s", decoding(), begun.elapsed().as_secs_f64());
+            quarters = 4 * decoding() / cameras as u64 + 1;
+        }
     }
     println!(
         "  {} of {cameras} cameras decode after {:.1} s",
         decoding(),
-        patience.elapsed().as_secs_f64()
+        begun.elapsed().as_secs_f64()
     );
     sleep(WARM_UP);
     let shed = || -> u64 {
