@@ -121,6 +121,9 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
         }
         let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
         build = cache.begin()?;
+        if let Some(build) = &build {
+            build.equip(tensorrt)?;
+        }
         let found = if build.is_none() { "hit" } else { "miss" };
         println!("| engine cache {found} | | | | |");
         tensorrt.folder = Some(cache.folder().to_owned());

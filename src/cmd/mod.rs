@@ -14,6 +14,7 @@ mod remote;
 mod run;
 mod synth;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -91,6 +92,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     let exit = match cli.command {
         Command::Check(command) => command.execute(&registry),

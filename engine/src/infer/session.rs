@@ -144,10 +144,15 @@ impl Model {
         }
         let causes: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         let cause = format!("model `{}` cannot be loaded: {}", path.display(), causes.join("; "));
-        Err(OperatorError::new(cause).help(format!(
-            "export the model for an opset that ONNX Runtime {} knows",
-            runtime.version()
-        )))
+        // What both of TensorRT's complaints about a calibration table have in common.
+        let remedy = match cause.to_lowercase().contains("int8") {
+            true => "write the calibration table anew, with ranges that are symmetric about zero".into(),
+            false => format!(
+                "export the model for an opset that ONNX Runtime {} knows",
+                runtime.version()
+            ),
+        };
+        Err(OperatorError::new(cause).help(remedy))
     }
 
     fn of(

@@ -109,7 +109,8 @@ pub struct ModelParams {
     #[param(default = "fp16")]
     pub precision: Precision,
     /// The table of ranges by which TensorRT computes a model in int8 that is not quantised itself: what ONNX Runtime's
-    /// calibration tool writes (`.flatbuffers`), or TensorRT's own.
+    /// calibration tool writes (`.flatbuffers`), or TensorRT's own. Its ranges must be symmetric about zero, which that tool
+    /// is told with `extra_options={"symmetric": True}`; TensorRT refuses others.
     pub calibration: Option<PathBuf>,
     /// How hard TensorRT looks for fast kernels while it builds an engine, from 0, which takes a minute, to 5; its own
     /// choice unless given. YOLO11n in batches of 32 took 4 minutes with 1 on an H100, and 13 minutes with 3 for an engine
