@@ -49,6 +49,6 @@ pub use stream::{CudaStream, Fence};
 pub use surface::{FramePools, Surface};
 pub use tiers::{Retained, Tier, TierBudgets, TierState, Tiers, TiersState};
 pub use trial::{complexity, every_device, found, letterboxed, overlaid};
-pub use turns::{Working, working};
+pub use turns::{Admitted, Working, admitted, working};
 pub(crate) use turns::{alone, opening};
 pub use twin::Twin;

@@ -5,7 +5,7 @@
 
 use std::mem::ManuallyDrop;
 
-use engine::device::working;
+use engine::device::{Admitted, Working, admitted, working};
 use engine::errors::{OperatorError, Result};
 use ff::ffi;
 use ff::frame::Video;
@@ -59,6 +59,8 @@ pub struct Decoder {
     alone: bool,
     /// Where a device may decode.
     attachment: Option<Attachment>,
+    /// It has given a picture; libav opens the device's session on the way to the first one.
+    has_begun: bool,
 }
 
 impl Decoder {
@@ -102,7 +104,16 @@ impl Decoder {
             keyframes_only: options.keyframes_only,
             alone: false,
             attachment,
+            has_begun: false,
         })
+    }
+
+    /// Held while libav is called, which may open or close the device's session on the way.
+    fn turn(&self, is_session_at_stake: bool) -> (Option<Admitted>, Option<Working>) {
+        let is_on_device = self.is_on_device();
+        // In this order: who waits to be admitted keeps nobody from recording.
+        let admitted = (is_on_device && is_session_at_stake).then(admitted);
+        (admitted, is_on_device.then(working))
     }
 
     /// Whether a device may decode for it.
@@ -112,7 +123,7 @@ impl Decoder {
 
     /// Gives it a packet; none says that no more come.
     pub fn feed(&mut self, packet: Option<&ff::Packet>) -> Fed {
-        let _working = self.is_on_device().then(working);
+        let _turn = self.turn(!self.has_begun);
         let result = match packet {
             // To libav a packet without payload means the end, which a damaged file must not be able to say.
             Some(packet) if packet.size() == 0 => Ok(()),
@@ -145,7 +156,7 @@ impl Decoder {
 
     /// Takes out what it has.
     pub fn take(&mut self) -> Decoded {
-        let _working = self.is_on_device().then(working);
+        let _turn = self.turn(!self.has_begun);
         let mut frame = Video::empty();
         // SAFETY: only the pointer is looked at.
         if unsafe { frame.as_ptr() }.is_null() {
@@ -154,7 +165,10 @@ impl Decoder {
             });
         }
         match self.context.receive_frame(&mut frame) {
-            Ok(()) => Decoded::Picture(frame),
+            Ok(()) => {
+                self.has_begun = true;
+                Decoded::Picture(frame)
+            }
             Err(ff::Error::Eof) if self.alone => {
                 self.flush();
                 Decoded::Hungry
@@ -179,7 +193,7 @@ impl Decoder {
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        let _working = self.is_on_device().then(working);
+        let _turn = self.turn(true);
         // SAFETY: it is dropped once, here, and before what it is attached to.
         unsafe { ManuallyDrop::drop(&mut self.context) };
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::device::{
     CudaStream, DecodedOn, Decoders, DeviceKind, Fault, MoveCause, NVDEC_LIBRARY, PooledFence, ResidentPool, Seat,
-    Session, is_loadable, working,
+    Session, admitted, is_loadable, working,
 };
 use engine::errors::{OperatorError, Result};
 use engine::frame::Picture;
@@ -73,6 +73,7 @@ impl Nvdec {
                     .help("in a container, ask for the driver's `video` capability"),
             );
         }
+        let _admitted = admitted();
         let stream = Arc::new(CudaStream::open(pool.device())?);
         let context = pool.device().context().ok_or("the device has no context")?;
         // SAFETY: the buffer is checked, and what it holds is what its kind says; both handles are the driver's own and
