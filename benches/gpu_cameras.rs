@@ -9,9 +9,10 @@
 //!
 //! `FLOWRUN_GPU_CAMERAS` (100) at `FLOWRUN_GPU_FPS` (30) for `FLOWRUN_GPU_SECONDS` (60), `FLOWRUN_GPU_ARRIVALS`
 //! (`even`, `poisson`), `FLOWRUN_GPU_PROVIDER` (`auto`), `FLOWRUN_GPU_DECODER` (`nvdec`), `FLOWRUN_GPU_WORKERS` (2),
-//! `FLOWRUN_GPU_DETECT` (further parameters of `detect`); several numbers of cameras are measured one after the other,
-//! until one does not hold. They may take `FLOWRUN_GPU_PATIENCE` (90) seconds to begin. `FLOWRUN_GPU_DECODERS` (`16`)
-//! numbers the sessions of part 1; 0 leaves it out.
+//! `FLOWRUN_GPU_DETECT` (further parameters of `detect`), `FLOWRUN_GPU_DEFAULTS` (of all cameras, as `max-delay="75ms"`);
+//! several numbers of cameras are measured one after the other, until one does not hold. They may take
+//! `FLOWRUN_GPU_PATIENCE` (90) seconds to begin. `FLOWRUN_GPU_DECODERS` (`16`) numbers the sessions of part 1; 0 leaves it
+//! out.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -300,7 +301,8 @@ fn start(clips: &[PathBuf], model: &str, cameras: usize) -> Running {
         .collect();
     let model = std::path::absolute(model).unwrap();
     let graph = format!(
-        "cameras site {{\n{lines}}}\nmodel m \"{}\" provider={}\nflow f from=site {{\n    detect m {}\n    track bytetrack\n}}\n",
+        "cameras site {{\n    defaults {}\n{lines}}}\nmodel m \"{}\" provider={}\nflow f from=site {{\n    detect m {}\n    track bytetrack\n}}\n",
+        given("DEFAULTS", "in-flight=8"),
         model.display(),
         given("PROVIDER", "auto"),
         given("DETECT", "")

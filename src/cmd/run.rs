@@ -294,6 +294,7 @@ fn summary(report: &Report) -> String {
             "admitted",
             "answered",
             "shed: in flight",
+            "shed: delay",
             "shed: backlog",
             "faults",
         ]
@@ -305,12 +306,21 @@ fn summary(report: &Report) -> String {
             counts.admitted,
             counts.answered,
             counts.shed_in_flight,
+            counts.shed_delay,
             counts.shed_backlog,
             counts.faults,
         ]
         .map(|number| number.to_string());
-        let [admitted, answered, in_flight, backlog, faults] = numbers;
-        rows.push([camera.name.clone(), admitted, answered, in_flight, backlog, faults]);
+        let [admitted, answered, in_flight, delay, backlog, faults] = numbers;
+        rows.push([
+            camera.name.clone(),
+            admitted,
+            answered,
+            in_flight,
+            delay,
+            backlog,
+            faults,
+        ]);
     }
     table(&mut text, &rows);
     let mut rows = vec![["node", "frames", "rows", "errors", "p50", "p99"].map(str::to_owned)];
@@ -329,9 +339,9 @@ fn summary(report: &Report) -> String {
     text
 }
 
-fn table(text: &mut String, rows: &[[String; 6]]) {
+fn table<const N: usize>(text: &mut String, rows: &[[String; N]]) {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
+    let widths: Vec<usize> = (0..N).map(width).collect();
     for row in rows {
         let cells = row.iter().enumerate().map(|(column, cell)| match column {
             0 => format!("{cell:<width$}", width = widths[0]),

@@ -145,7 +145,11 @@ fn cameras(out: &mut Exposition, context: &Context) {
         "Frames turned away at the door, by reason.",
     );
     for ([camera, group], counts, _) in &all {
-        for (reason, count) in [("in-flight", counts.shed_in_flight), ("backlog", counts.shed_backlog)] {
+        for (reason, count) in [
+            ("in-flight", counts.shed_in_flight),
+            ("delay", counts.shed_delay),
+            ("backlog", counts.shed_backlog),
+        ] {
             out.sample(
                 "flowrun_camera_shed_total",
                 &[*camera, *group, ("reason", reason)],

@@ -80,6 +80,7 @@ struct Camera {
     doubled: u64,
     lost: u64,
     shed_in_flight: u64,
+    shed_delay: u64,
     shed_backlog: u64,
     faults: u64,
     last_fault: Option<Fault>,
@@ -176,6 +177,7 @@ fn cameras(context: &Context, now: &Now) -> Vec<Camera> {
                 doubled: counts.doubled,
                 lost: counts.lost,
                 shed_in_flight: counts.shed_in_flight,
+                shed_delay: counts.shed_delay,
                 shed_backlog: counts.shed_backlog,
                 faults: counts.faults,
                 last_fault: health.fault.map(|fault| Fault {

@@ -47,6 +47,20 @@ fn a_camera_that_is_too_fast_sheds_and_loses_nothing_it_let_in() {
 }
 
 #[test]
+fn a_camera_that_waits_too_long_sheds_long_before_it_has_all_that_it_may_have_in_flight() {
+    let graph = graph(
+        "    synthetic fast fps=200 in-flight=1024 max-delay=\"20ms\"\n",
+        "lanes=1 size=1 longest-us=60000",
+    );
+    let report = run_for(&graph, 1, |report| {
+        report.cameras[0].counts.shed() >= 20 && report.cameras[0].counts.answered >= 10
+    });
+    let counts = report.cameras[0].counts;
+    assert!(counts.shed_delay >= 20 && counts.shed_in_flight == 0, "{counts:?}");
+    assert_eq!((counts.admitted, counts.doubled), (counts.answered, 0), "{counts:?}");
+}
+
+#[test]
 fn cameras_at_their_own_rates_are_all_answered() {
     let graph = graph(
         "    synthetic slow fps=2\n    synthetic quick fps=50\n    synthetic middle fps=10\n",

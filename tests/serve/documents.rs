@@ -336,7 +336,7 @@ fn metrics_are_strictly_what_prometheus_reads() {
     assert!(value("process_resident_memory_bytes", &[]) > 1e6 && value("process_open_fds", &[]) > 3.0);
     let shed = &families["flowrun_camera_shed_total"].samples;
     let reasons: BTreeSet<_> = shed.keys().map(|(_, labels)| labels[2].1.as_str()).collect();
-    assert_eq!(reasons, ["backlog", "in-flight"].into());
+    assert_eq!(reasons, ["backlog", "delay", "in-flight"].into());
     for family in [
         "answers_total",
         "rows_total",

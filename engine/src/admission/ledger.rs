@@ -15,6 +15,7 @@ use flowrun_dsl::plan::{CameraPlan, NodePlan, Origin, Plan};
 use flowrun_dsl::port::Role;
 
 use crate::admission::CameraParams;
+use crate::admission::delay::Watched;
 use crate::admission::leaf::{Door, Leaf, LeafCount, UNKNOWN};
 use crate::roster::Roster;
 use crate::rows::{At, CameraId};
@@ -31,6 +32,8 @@ const ENDED: u64 = u64::MAX;
 pub enum ShedReason {
     /// Too many frames of its camera were unanswered.
     InFlight,
+    /// One of them was unanswered for too long.
+    Delay,
     /// Sinks had fallen too far behind.
     Backlog,
 }
@@ -38,7 +41,9 @@ pub enum ShedReason {
 struct CameraLedger {
     params: ArcSwap<CameraParams>,
     admitted: AtomicU64,
+    watched: Watched,
     shed_in_flight: AtomicU64,
+    shed_delay: AtomicU64,
     shed_backlog: AtomicU64,
     faults: AtomicU64,
     leaves: ArcSwap<Vec<Arc<LeafCount>>>,
@@ -69,6 +74,8 @@ pub struct CameraCounts {
     pub lost: u64,
     /// Frames shed because too many of the camera's were unanswered.
     pub shed_in_flight: u64,
+    /// Frames shed because one of the camera's was unanswered for too long.
+    pub shed_delay: u64,
     /// Frames shed because sinks had fallen behind.
     pub shed_backlog: u64,
     /// What the source could not read.
@@ -78,7 +85,7 @@ pub struct CameraCounts {
 impl CameraCounts {
     /// Frames shed for any reason.
     pub fn shed(&self) -> u64 {
-        self.shed_in_flight + self.shed_backlog
+        self.shed_in_flight + self.shed_delay + self.shed_backlog
     }
 }
 
@@ -235,24 +242,18 @@ impl Ledger {
         self.with(camera, CameraLedger::in_flight).unwrap_or(0)
     }
 
-    /// Whether another frame may enter, and if not, why not.
+    /// Whether another frame may enter now, in microseconds since the run began, and if not, why not.
     ///
     /// # Errors
     /// The reason for which a live camera would shed it.
-    pub fn may_admit(&self, camera: CameraId) -> Result<(), ShedReason> {
-        let Some((in_flight, bound, share)) = self.with(camera, |camera| {
+    pub fn may_admit(&self, camera: CameraId, now_us: u64) -> Result<(), ShedReason> {
+        let Some((bounds, share)) = self.with(camera, |camera| {
             let params = camera.params.load();
-            (
-                camera.in_flight(),
-                params.in_flight as u64,
-                params.priority.backlog_share(),
-            )
+            (camera.bounds(&params, now_us), params.priority.share())
         }) else {
             return Ok(());
         };
-        if in_flight >= bound {
-            return Err(ShedReason::InFlight);
-        }
+        bounds?;
         let backlog = self.backlog_bytes.load(Ordering::Relaxed) as f64;
         if backlog > BACKLOG_LIMIT_BYTES * share {
             return Err(ShedReason::Backlog);
@@ -260,11 +261,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Counts a frame in; gives its number in the camera.
-    pub fn admit(&self, camera: CameraId, frame: u64) -> u64 {
+    /// Counts a frame in, now; gives its number in the camera.
+    pub fn admit(&self, camera: CameraId, frame: u64, now_us: u64) -> u64 {
         self.with(camera, |camera| {
             camera.next_frame.store(frame.saturating_add(1), Ordering::Relaxed);
-            camera.admitted.fetch_add(1, Ordering::AcqRel)
+            let number = camera.admitted.fetch_add(1, Ordering::AcqRel);
+            if let Some(through) = camera.answered_through() {
+                camera.watched.follow(through, number, now_us);
+            }
+            number
         })
         .unwrap_or(0)
     }
@@ -281,6 +286,7 @@ impl Ledger {
             camera.next_frame.store(frame.saturating_add(1), Ordering::Relaxed);
             match reason {
                 ShedReason::InFlight => &camera.shed_in_flight,
+                ShedReason::Delay => &camera.shed_delay,
                 ShedReason::Backlog => &camera.shed_backlog,
             }
             .fetch_add(1, Ordering::Relaxed)
@@ -426,6 +432,7 @@ impl Ledger {
                 doubled: sum.doubled + camera.doubled,
                 lost: sum.lost + camera.lost,
                 shed_in_flight: sum.shed_in_flight + camera.shed_in_flight,
+                shed_delay: sum.shed_delay + camera.shed_delay,
                 shed_backlog: sum.shed_backlog + camera.shed_backlog,
                 faults: sum.faults + camera.faults,
             })
@@ -455,7 +462,9 @@ impl CameraLedger {
         CameraLedger {
             params: ArcSwap::from_pointee(params_of(camera)),
             admitted: AtomicU64::new(0),
+            watched: Watched::default(),
             shed_in_flight: AtomicU64::new(0),
+            shed_delay: AtomicU64::new(0),
             shed_backlog: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             leaves: ArcSwap::default(),
@@ -469,11 +478,31 @@ impl CameraLedger {
         }
     }
 
-    fn in_flight(&self) -> u64 {
+    /// The number up to which all leaves have answered; none where there are no leaves.
+    fn answered_through(&self) -> Option<u64> {
         let leaves = self.leaves.load();
-        let answered = leaves.iter().map(|leaf| leaf.answered_through()).min();
+        leaves.iter().map(|leaf| leaf.answered_through()).min()
+    }
+
+    fn in_flight(&self) -> u64 {
+        let answered = self.answered_through();
         let admitted = self.admitted.load(Ordering::Acquire);
         answered.map_or(0, |answered| admitted.saturating_sub(answered))
+    }
+
+    /// Whether the camera keeps its own bounds.
+    fn bounds(&self, params: &CameraParams, now_us: u64) -> Result<(), ShedReason> {
+        let in_flight = self.in_flight();
+        if in_flight >= params.in_flight as u64 {
+            return Err(ShedReason::InFlight);
+        }
+        let (Some(longest), Some(through)) = (params.max_delay, self.answered_through()) else {
+            return Ok(());
+        };
+        match in_flight > 0 && self.watched.delay(through, now_us) > longest.mul_f64(params.priority.share()) {
+            true => Err(ShedReason::Delay),
+            false => Ok(()),
+        }
     }
 
     fn has_begun(&self) -> bool {
@@ -500,6 +529,7 @@ impl CameraLedger {
             doubled,
             lost,
             shed_in_flight: self.shed_in_flight.load(Ordering::Relaxed),
+            shed_delay: self.shed_delay.load(Ordering::Relaxed),
             shed_backlog: self.shed_backlog.load(Ordering::Relaxed),
             faults: self.faults.load(Ordering::Relaxed),
         }

@@ -456,7 +456,7 @@ impl Slot {
         if context.clock.is_offline() && context.ledger.leads(self.tick) {
             return self.wait(context);
         }
-        if let Err(reason) = context.ledger.may_admit(id) {
+        if let Err(reason) = context.ledger.may_admit(id, micros(now)) {
             if self.traits.overload == Overload::Shed {
                 let frame = self.pending.as_ref().map_or(self.next_frame, |item| item.frame);
                 context.ledger.shed(id, reason, frame);
@@ -466,7 +466,7 @@ impl Slot {
             }
             context.ledger.wait(id);
             // An answer between the first look and the flag would have woken nobody.
-            if context.ledger.may_admit(id).is_err() {
+            if context.ledger.may_admit(id, micros(now)).is_err() {
                 return self.wait(context);
             }
         }
@@ -490,7 +490,7 @@ impl Slot {
         self.next_frame = item.frame + 1;
         self.last_at = at;
         let answer = Answer {
-            number: context.ledger.admit(id, item.frame),
+            number: context.ledger.admit(id, item.frame, micros(now)),
             at,
             batch: item.batch,
             admitted_us: micros(now),

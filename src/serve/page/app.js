@@ -39,7 +39,7 @@ function showCameras(cameras) {
     cell(row, camera.fps.toFixed(1), "number");
     cell(row, camera.width ? `${camera.width} × ${camera.height}` : "");
     cell(row, String(camera.admitted), "number");
-    cell(row, String(camera.shed_in_flight + camera.shed_backlog), "number");
+    cell(row, String(camera.shed_in_flight + camera.shed_delay + camera.shed_backlog), "number");
     cell(row, camera.last_fault ? `${camera.last_fault.cause} (${camera.faults} in all)` : "");
   }
   document.querySelector("#cameras tbody").replaceWith(body);
