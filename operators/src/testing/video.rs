@@ -10,7 +10,7 @@ use flowrun_engine::audience::Audience;
 use flowrun_engine::batch::Batch;
 use flowrun_engine::demand::Demand;
 use flowrun_engine::errors::Result;
-use flowrun_engine::frame::{Frame, Picture};
+use flowrun_engine::frame::{Frame, Picture, PictureMemory, PixelFormat};
 use flowrun_engine::names::Names;
 use flowrun_engine::operator::{Item, Job, Next, NodeSetup, Offload, PerCamera, Source};
 use flowrun_engine::packet::Packet;
@@ -68,6 +68,28 @@ pub(crate) fn decoded(bytes: &[u8]) -> Vec<(i64, Arc<Picture>)> {
     let mut source = FileSource::open(params::<FileParams>(&given), &setup).expect("a video");
     let items = items(&mut source).into_iter();
     items.map(|(at, frame)| (at.event_time.0, frame.picture)).collect()
+}
+
+/// Luma, then U and V apart, without padding.
+pub(crate) fn samples(picture: &Picture) -> Vec<u8> {
+    let (layout, memory) = (picture.layout(), picture.memory());
+    memory.fetch().unwrap();
+    let (width, height) = (layout.size.width as usize, layout.size.height as usize);
+    let (across, down) = (width.div_ceil(2), height.div_ceil(2));
+    let rows = |memory: &dyn PictureMemory, plane: usize, row: usize, rows: usize| -> Vec<u8> {
+        let lines = (0..rows).map(|line| memory.plane(plane)[line * memory.stride(plane)..][..row].to_vec());
+        lines.flatten().collect()
+    };
+    let mut samples = rows(memory, 0, width, height);
+    match layout.format {
+        PixelFormat::Nv12 => {
+            let pairs = rows(memory, 1, 2 * across, down);
+            samples.extend(pairs.iter().step_by(2));
+            samples.extend(pairs.iter().skip(1).step_by(2));
+        }
+        _ => (1..3).for_each(|plane| samples.extend(rows(memory, plane, across, down))),
+    }
+    samples
 }
 
 /// How far two planes of luma are apart in the mean.

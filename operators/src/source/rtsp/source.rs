@@ -1,5 +1,8 @@
 //! The camera's own thread: access units to frames.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,10 +1,11 @@
 //! Recordings decoded on devices: the twin always, NVIDIA's where there is one. Against the same on the processor.
 
 use engine::device::{DecoderCounts, Decoders, every_device};
-use engine::frame::{Picture, PictureMemory};
+use engine::frame::Picture;
 
 use super::*;
 use crate::testing::reference_data;
+use crate::testing::video::samples;
 
 /// The ways over a device that can be tested here.
 fn ways() -> Vec<DecoderChoice> {
@@ -39,28 +40,6 @@ fn decoded(params: FileParams, decoders: &Decoders, most: usize) -> (Vec<(i64, A
         }
     }
     (pictures, told)
-}
-
-/// Luma, then U and V apart, without padding.
-pub(super) fn samples(picture: &Picture) -> Vec<u8> {
-    let (layout, memory) = (picture.layout(), picture.memory());
-    memory.fetch().unwrap();
-    let (width, height) = (layout.size.width as usize, layout.size.height as usize);
-    let (across, down) = (width.div_ceil(2), height.div_ceil(2));
-    let rows = |memory: &dyn PictureMemory, plane: usize, row: usize, rows: usize| -> Vec<u8> {
-        let lines = (0..rows).map(|line| memory.plane(plane)[line * memory.stride(plane)..][..row].to_vec());
-        lines.flatten().collect()
-    };
-    let mut samples = rows(memory, 0, width, height);
-    match layout.format {
-        PixelFormat::Nv12 => {
-            let pairs = rows(memory, 1, 2 * across, down);
-            samples.extend(pairs.iter().step_by(2));
-            samples.extend(pairs.iter().skip(1).step_by(2));
-        }
-        _ => (1..3).for_each(|plane| samples.extend(rows(memory, plane, across, down))),
-    }
-    samples
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use engine::device::{Decoders, DeviceKind, Devices, Gpu, MoveCause, Seat, Twin};
 use engine::frame::Picture;
 
-use super::device::samples;
 use super::*;
 use crate::testing::reference_data;
+use crate::testing::video::samples;
 
 /// A file on two devices of a kind.
 fn opened(name: &str, decoder: DecoderChoice, at_end: AtEnd) -> Option<(FileSource, Decoders, Vec<Seat>)> {
