@@ -324,6 +324,28 @@ fn a_run_ends_after_the_time_it_was_given() {
     assert!(!rows_of(&folder, "out/tracks.jsonl").is_empty());
 }
 
+#[test]
+fn what_is_logged_into_a_file_has_no_colours() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let folder = Folder::new();
+    let graph = format!(
+        "cameras site {{ rtsp gone \"rtsp://127.0.0.1:{port}/main\"; }}\nflow f from=site {{ encode h264 as=video; }}\n"
+    );
+    let graph = folder.write("gone.kdl", graph);
+    let mut command = flowrun();
+    command.env_remove("NO_COLOR").args(["run", "--quiet", "--for", "1s"]);
+    let ran = said(command.arg(graph).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.err.contains("WARN") && ran.err.contains("Connection refused"),
+        "{}",
+        ran.err
+    );
+    assert!(!ran.err.contains('\u{1b}'), "{:?}", ran.err);
+}
+
 /// Runs the endless graph and sends it a signal once it has written something.
 fn interrupted(signal: &str) {
     let folder = Folder::new();

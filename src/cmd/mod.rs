@@ -86,13 +86,16 @@ impl From<Exit> for ExitCode {
 /// Runs the command line with these operators.
 pub fn main(registry: Registry) -> ExitCode {
     let cli = Cli::parse();
+    // ONNX Runtime warns of much that is as it should be, TensorRT of hundreds of tensors while it builds an engine; what
+    // concerns a run is said by the engine.
     let filter = tracing_subscriber::EnvFilter::try_from_env("FLOWRUN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,ort=error"));
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     // Set once a process; a host program that has its own subscriber keeps it.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(std::io::stderr().is_terminal() && !is_plain)
         .try_init();
     let exit = match cli.command {
         Command::Check(command) => command.execute(&registry),
