@@ -19,6 +19,11 @@ use flowrun::engine::admission::CameraCounts;
 use flowrun::engine::run::{Options, Report, Running};
 use flowrun::prelude::*;
 
+#[path = "support/brightness.rs"]
+mod brightness;
+
+use brightness::Brightness;
+
 /// The binary's own.
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -49,45 +54,6 @@ const CLIPS: [&str; 12] = [
     "video/odd/resolution_change_640x480_to_320x240.h264",
     "video/torchcodec/h265_video.mp4",
 ];
-
-/// Looks at every picture: tells how bright it is.
-struct Brightness;
-
-/// It has none.
-#[derive(Clone, Debug, Params)]
-struct BrightnessParams {}
-
-/// What it tells.
-#[derive(Clone, Debug, PartialEq, Row)]
-struct Bright {
-    mean: f64,
-}
-
-impl Operator for Brightness {
-    const KIND: &'static str = "brightness";
-    type Params = BrightnessParams;
-    type Input = Frame;
-    type Output = Bright;
-    type State = ();
-
-    fn new(_: BrightnessParams, _: &Setup<'_>) -> Result<Self> {
-        Ok(Brightness)
-    }
-
-    fn process(&mut self, _: &At, frames: &[Frame], out: &mut Output<Bright>) -> Result<()> {
-        out.extend(frames.iter().map(|frame| {
-            let luma = frame.picture.memory().plane(0);
-            let sum: u64 = luma.iter().map(|sample| u64::from(*sample)).sum();
-            let mean = sum as f64 / luma.len().max(1) as f64;
-            Bright { mean }
-        }));
-        Ok(())
-    }
-
-    fn update(&mut self, _: BrightnessParams) {}
-    fn snapshot(&self) {}
-    fn restore(&mut self, (): ()) {}
-}
 
 /// The folder with clips and model, if there is one.
 fn reference_data() -> Option<PathBuf> {

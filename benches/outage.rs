@@ -16,11 +16,14 @@ use flowrun::engine::metrics::Counts;
 use flowrun::engine::run::{Options, Running};
 use flowrun::prelude::*;
 
+#[path = "support/brightness.rs"]
+mod brightness;
 #[path = "../tests/support/rtsp.rs"]
 mod server;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use brightness::Brightness;
 use server::Server;
 
 /// How long the server is away, and how long is measured before and after.
@@ -31,43 +34,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CAMERAS: usize = 4;
 /// What the cameras send.
 const PICTURES: [&str; 4] = ["--size", "640x360", "--fps", "25"];
-
-/// Looks at every picture, so that it must be decoded: tells how bright it is.
-struct Brightness;
-
-/// It has none.
-#[derive(Clone, Debug, Params)]
-struct BrightnessParams {}
-
-/// What it tells.
-#[derive(Clone, Debug, PartialEq, Row)]
-struct Bright {
-    mean: f64,
-}
-
-impl Operator for Brightness {
-    const KIND: &'static str = "brightness";
-    type Params = BrightnessParams;
-    type Input = Frame;
-    type Output = Bright;
-    type State = ();
-
-    fn new(_: BrightnessParams, _: &Setup<'_>) -> Result<Self> {
-        Ok(Brightness)
-    }
-    fn process(&mut self, _: &At, frames: &[Frame], out: &mut Output<Bright>) -> Result<()> {
-        out.extend(frames.iter().map(|frame| {
-            let luma = frame.picture.memory().plane(0);
-            let sum: u64 = luma.iter().map(|sample| u64::from(*sample)).sum();
-            let mean = sum as f64 / luma.len().max(1) as f64;
-            Bright { mean }
-        }));
-        Ok(())
-    }
-    fn update(&mut self, _: BrightnessParams) {}
-    fn snapshot(&self) {}
-    fn restore(&mut self, (): ()) {}
-}
 
 /// Starts a graph with one camera at each of these places.
 fn start(urls: &[String], folder: &std::path::Path) -> Running {
