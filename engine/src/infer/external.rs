@@ -45,6 +45,14 @@ pub fn is_quantised(model: &Path) -> Result<bool> {
     Ok(read(model)?.quantises)
 }
 
+/// Whether all of a model is in its file.
+///
+/// # Errors
+/// When it cannot be read, or is no model.
+pub(super) fn is_whole(model: &Path) -> Result<bool> {
+    Ok(read(model)?.locations.is_empty())
+}
+
 fn read(model: &Path) -> Result<Contents> {
     let shown = model.display();
     let file =

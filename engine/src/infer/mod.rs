@@ -1,7 +1,8 @@
 //! ONNX Runtime, found at run time: no other module but the doctor's names `ort`.
 //!
 //! `runtime` finds and loads the library, `external` looks at a model file before the library
-//! does, `session` opens a model on the first provider of a ladder that takes it. `bound` binds it to a device's memory,
+//! does, `session` opens a model on the first provider of a ladder that takes it, `undecoded` takes off a detection model's last
+//! steps. `bound` binds it to a device's memory,
 //! `pipeline` puts what comes before and after it there too. `rungs` goes down the ladder while a run is under way, each
 //! provider behind its `breaker`; `batcher` decides which pictures go together. `cache` is where TensorRT's engines lie,
 //! `engines` who builds those that a run lacks.
@@ -19,6 +20,7 @@ mod runner;
 mod runtime;
 mod session;
 mod tensorrt;
+mod undecoded;
 
 pub use batcher::{Batcher, Decision, Urgency, snap};
 pub use bound::Bound;

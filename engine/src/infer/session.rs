@@ -7,13 +7,14 @@ use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::value::{DynValue, Outlet, TensorElementType, TensorRef, ValueType};
 
 use super::external;
 use super::provider::{Placement, Provider, Recorded, Refusal, missing, register};
 use super::runtime::{Runtime, runtime};
+use super::undecoded;
 use crate::errors::{OperatorError, Result};
 
 /// How a model is opened.
@@ -130,7 +131,7 @@ impl Model {
                 refusals.push(told(path, refusal));
                 continue;
             }
-            match guarded(|| build(runtime, path, options, *provider)) {
+            match guarded(|| build(runtime, options, *provider)?.commit_from_file(path)) {
                 Ok(session) => return Model::of(session, *provider, path, refusals, options.placement.clone()),
                 Err(cause) => refusals.push(told(
                     path,
@@ -153,6 +154,28 @@ impl Model {
             ),
         };
         Err(OperatorError::new(cause).help(remedy))
+    }
+
+    /// Opens a detection model of YOLOv8 or later without the steps that make boxes and scores, which are dear and wanted for
+    /// few anchors: its answer is `[batch, 4 x bins + classes, anchors]`, of each side's distance from the anchor's point the
+    /// logits of its bins, then the logit of each class. Where it does not end as such models do, or has files beside it, there
+    /// is none.
+    ///
+    /// # Errors
+    /// When ONNX Runtime is missing, the file cannot be read, or the provider does not take it.
+    pub fn open_undecoded(path: &Path, threads: usize, provider: Provider) -> Result<Option<Model>> {
+        if !external::is_whole(path)? {
+            return Ok(None);
+        }
+        let about = |cause: String| OperatorError::new(format!("model `{}`: {cause}", path.display()));
+        let model = std::fs::read(path).map_err(|error| about(error.to_string()))?;
+        let Some(model) = undecoded::take_off(&model) else {
+            return Ok(None);
+        };
+        let (runtime, ladder) = (runtime()?, [provider]);
+        let options = ModelOptions::new(threads, &ladder);
+        let session = guarded(|| build(runtime, &options, provider)?.commit_from_memory(&model)).map_err(about)?;
+        Model::of(session, provider, path, Vec::new(), options.placement).map(Some)
     }
 
     fn of(
@@ -319,7 +342,7 @@ fn told(path: &Path, refusal: Refusal) -> Refusal {
     refusal
 }
 
-fn build(runtime: &Runtime, path: &Path, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<Session> {
+fn build(runtime: &Runtime, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<SessionBuilder> {
     let builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.threads.max(1))?
@@ -342,7 +365,7 @@ fn build(runtime: &Runtime, path: &Path, options: &ModelOptions<'_>, provider: P
         }) if provider != Provider::TensorRt => builder.with_dimension_override(symbol, *batch as i64)?,
         _ => builder,
     };
-    register(builder, provider, &options.placement)?.commit_from_file(path)
+    register(builder, provider, &options.placement)
 }
 
 fn spec(outlet: &Outlet) -> Result<TensorSpec, String> {

@@ -1,8 +1,10 @@
-//! The two output layouts of detection models, read into candidates.
+//! The two output layouts of detection models, read into candidates. [`super::undecoded`] has a third.
 //!
 //! `Grid` is what YOLOv8, YOLO11 and their kin export: a box and a score per class at each anchor,
 //! still to be thinned out by [`super::nms`]. `EndToEnd` is what YOLOv10 and exports with `nms=True`
 //! give: boxes that need no thinning.
+
+use std::sync::Arc;
 
 use flowrun_engine::device::HeadShape;
 use flowrun_engine::errors::{OperatorError, Result};
@@ -14,8 +16,8 @@ use super::nms::{Candidate, MAX_CANDIDATES, Settings, suppress};
 /// Scratch memory of one thread.
 #[derive(Debug, Default)]
 pub struct HeadScratch {
-    best: Vec<f32>,
-    shifted: Vec<Rect>,
+    pub(super) best: Vec<f32>,
+    pub(super) shifted: Vec<Rect>,
 }
 
 /// How a model's output is to be read.
@@ -38,13 +40,13 @@ pub trait Head: Send + Sync {
 ///
 /// # Errors
 /// When the shape is neither's.
-pub fn head_of(dims: &[usize], batch: usize, classes: Option<usize>) -> Result<Box<dyn Head>> {
+pub fn head_of(dims: &[usize], batch: usize, classes: Option<usize>) -> Result<Arc<dyn Head>> {
     match *dims {
-        [pictures, rows, 6] if pictures == batch && rows > 0 => Ok(Box::new(EndToEnd { rows })),
+        [pictures, rows, 6] if pictures == batch && rows > 0 => Ok(Arc::new(EndToEnd { rows })),
         [pictures, channels, anchors]
             if pictures == batch && anchors > 0 && channels > 4 && fits(channels, anchors, classes) =>
         {
-            Ok(Box::new(Grid {
+            Ok(Arc::new(Grid {
                 classes: channels - 4,
                 anchors,
             }))
@@ -93,14 +95,7 @@ impl Head for Grid {
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
         out.clear();
         let (boxes, scores) = output.split_at(4 * self.anchors);
-        // Two passes: the maximum over 80 classes is branch-free over all anchors, its class is wanted for few.
-        scratch.best.clear();
-        scratch.best.resize(self.anchors, 0.0);
-        for row in scores.chunks_exact(self.anchors) {
-            for (best, score) in scratch.best.iter_mut().zip(row) {
-                *best = if *score > *best { *score } else { *best };
-            }
-        }
+        highest(scores, self.anchors, 0.0, &mut scratch.best);
         for (anchor, score) in scratch.best.iter().enumerate() {
             if *score <= settings.min_score {
                 continue;
@@ -119,6 +114,18 @@ impl Head for Grid {
             out.extend(candidate(bbox, *score, class));
         }
         suppress(out, settings, &mut scratch.shifted);
+    }
+}
+
+/// Puts into `best` the highest number at each of so many anchors, of a row for each class, and `least` where all are lower.
+/// In a pass of its own: it is branch-free over all anchors, and which class it is is wanted for few.
+pub(super) fn highest(scores: &[f32], anchors: usize, least: f32, best: &mut Vec<f32>) {
+    best.clear();
+    best.resize(anchors, least);
+    for row in scores.chunks_exact(anchors) {
+        for (best, score) in best.iter_mut().zip(row) {
+            *best = if *score > *best { *score } else { *best };
+        }
     }
 }
 
@@ -156,7 +163,7 @@ impl Head for EndToEnd {
 }
 
 /// None where a number is not finite: quantised and broken models make such.
-fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
+pub(super) fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
     let finite = [bbox.x1, bbox.y1, bbox.x2, bbox.y2, score]
         .iter()
         .all(|number| number.is_finite());

@@ -4,13 +4,16 @@
 //! taken one of their cores all of them wait. Two pictures beside each other wait for nobody: YOLO11n at 640 on two cores
 //! makes a third more pictures that way, for 50 MB of weights and activations once more.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use flowrun_engine::errors::Result;
-use flowrun_engine::infer::{Model, OutputTensor};
+use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::infer::{Model, ModelOptions, OutputTensor, Provider};
 
+use super::head::Head;
 use super::input::Input;
 use super::lane::DetectLane;
+use super::undecoded;
 
 /// The threads of each session.
 pub(super) fn shares(threads: usize, lanes: usize) -> Vec<usize> {
@@ -23,19 +26,48 @@ pub(super) fn shares(threads: usize, lanes: usize) -> Vec<usize> {
 /// One model, in one session or more.
 pub(super) struct Host {
     sessions: Vec<Mutex<Model>>,
+    /// How its answer is read.
+    pub head: Arc<dyn Head>,
+    is_undecoded: bool,
 }
 
 impl Host {
-    /// Over a session.
-    pub fn new(first: Model) -> Self {
+    /// Over a model that answers as `head` says, with so many threads; without its last steps where they can be done here.
+    pub fn new(path: &Path, mut model: Model, threads: usize, input: &Input, head: Arc<dyn Head>) -> Self {
+        let undecoded = undecoded::open(path, threads, &mut model, input).unwrap_or_else(|error| {
+            tracing::debug!(cause = error.cause, "the model keeps its last steps");
+            None
+        });
+        let is_undecoded = undecoded.is_some();
+        let (model, head) = match undecoded {
+            Some((model, head)) => (model, Arc::new(head) as Arc<dyn Head>),
+            None => (model, head),
+        };
         Host {
-            sessions: vec![Mutex::new(first)],
+            sessions: vec![Mutex::new(model)],
+            head,
+            is_undecoded,
         }
     }
 
     /// Has another session of the same model compute beside those that are there.
-    pub fn join(&mut self, other: Model) {
+    ///
+    /// # Errors
+    /// When it cannot be opened or run.
+    pub fn join(&mut self, path: &Path, threads: usize, provider: Provider, input: &Input) -> Result<()> {
+        let undecoded = match self.is_undecoded {
+            true => Model::open_undecoded(path, threads, provider)?,
+            false => None,
+        };
+        let mut other = match undecoded {
+            Some(model) => model,
+            None if self.is_undecoded => return Err(OperatorError::new("it has changed while it was opened")),
+            None => Model::open(path, &ModelOptions::new(threads, &[provider]))?,
+        };
+        // The first run is the slowest.
+        input.run(&mut other, &DetectLane::new(input, None, 0), input.batch.most())?;
         self.sessions.push(Mutex::new(other));
+        Ok(())
     }
 
     /// A session that nobody uses; with fewer than there are lanes it waits for the first.

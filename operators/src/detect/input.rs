@@ -1,5 +1,7 @@
 //! What a model takes and tells, checked before a frame is admitted.
 
+use std::sync::Arc;
+
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::{Element, Model, OutputTensor, TensorSpec};
 use flowrun_engine::rows::Size;
@@ -135,7 +137,7 @@ pub(super) fn carried_names(model: &Model) -> Result<Option<Vec<String>>> {
 }
 
 /// Runs the model once on grey, so that what does not fit shows before a frame is admitted, and finds out what it answers.
-pub(super) fn warm_up(model: &mut Model, input: &Input, names: Option<usize>) -> Result<Box<dyn Head>> {
+pub(super) fn warm_up(model: &mut Model, input: &Input, names: Option<usize>) -> Result<Arc<dyn Head>> {
     let batch = input.batch.most();
     let output = input.run(model, &DetectLane::new(input, None, 0), batch)?;
     output.floats(&mut Vec::new())?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flowrun_engine::device::{Seat, is_out_of_memory};
 use flowrun_engine::errors::{OperatorError, Result};
-use flowrun_engine::infer::{Model, Outcome, Pipeline, Provider, Refusal, absent};
+use flowrun_engine::infer::{Outcome, Pipeline, Provider, Refusal, absent};
 use flowrun_engine::operator::PerCamera;
 
 use super::accelerated::{Accelerator, Unused, Wanted};
@@ -29,7 +29,7 @@ pub(super) struct Climb<'a> {
     /// What the graph demands of each.
     pub floor: Option<&'a Floor>,
     /// Opens the model once more on the host, by one of these.
-    pub again: &'a dyn Fn(&[Provider]) -> Result<Model>,
+    pub again: &'a dyn Fn(&[Provider]) -> Result<(Provider, Host)>,
 }
 
 /// A provider that takes the model, with a pipeline for each lane.
@@ -157,9 +157,7 @@ impl Climb<'_> {
                 cause,
                 is_loss: true,
             });
-            let model = (self.again)(&[Provider::Cpu])?;
-            opened.on_host = model.provider();
-            opened.host = Host::new(model);
+            (opened.on_host, opened.host) = (self.again)(&[Provider::Cpu])?;
         }
         Ok(())
     }

@@ -60,6 +60,20 @@ impl DetectLane {
         }
     }
 
+    /// Fills the tensor with numbers as pictures have them, always the same.
+    pub(super) fn fill_with_noise(&mut self) {
+        let mut state = 1_u32;
+        let mut next = || {
+            // Numerical Recipes' generator; its low bits are poor.
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as f32 / 255.0
+        };
+        match &mut self.tensor {
+            Tensor::F32(tensor) => tensor.iter_mut().for_each(|number| *number = next()),
+            Tensor::F16(tensor) => tensor.iter_mut().for_each(|number| *number = f16::from_f32(next())),
+        }
+    }
+
     /// The first `length` numbers of the tensor.
     pub(super) fn view(&self, length: usize) -> TensorView<'_> {
         match &self.tensor {

@@ -24,6 +24,7 @@ mod precision;
 mod shadow;
 #[cfg(test)]
 mod tests;
+mod undecoded;
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,8 @@ struct Opened {
     lacking: Option<EngineWanted>,
     path: PathBuf,
     input: Input,
-    head: Box<dyn Head>,
+    /// How the model as it was exported answers.
+    head: Arc<dyn Head>,
     names: Vec<String>,
     classes: Vec<ClassId>,
     /// The most boxes of a picture that pipelines have room for.
@@ -283,7 +285,7 @@ impl Detect {
         let mut opened = Opened {
             posts: Posts::new(Vec::new(), || Post::on_host(host, model_params.breaker())),
             on_host: model.provider(),
-            host: Host::new(model),
+            host: Host::new(path, model, shares[0], &input, head.clone()),
             lanes: LANES..=LANES,
             refusals: Vec::new(),
             lacking: None,
@@ -294,10 +296,10 @@ impl Detect {
             classes,
             most_kept,
         };
-        let again = |threads: usize, on: &[Provider]| {
-            let mut other = session(threads, on)?;
-            warm_up(&mut other, &input, count).map_err(about)?;
-            Ok(other)
+        let again = |on: &[Provider]| {
+            let mut other = session(shares[0], on)?;
+            let head = warm_up(&mut other, &input, count).map_err(about)?;
+            Ok((other.provider(), Host::new(path, other, shares[0], &input, head)))
         };
         let form = opened.head.form(most_kept);
         let seats = seats(ladder, devices, &model_params.device);
@@ -318,7 +320,7 @@ impl Detect {
             params: model_params,
             floor: floor.as_ref(),
             open: &Accelerator::new,
-            again: &|on| again(shares[0], on),
+            again: &again,
         };
         climb.climb(&mut opened, ladder, seats).map_err(about)?;
         if !opened.posts.is_host() {
@@ -327,7 +329,8 @@ impl Detect {
         // Where a device computes, the processor only stands in for it.
         let beside = if opened.posts.is_host() { &shares[1..] } else { &[] };
         for threads in beside {
-            opened.host.join(again(*threads, &[opened.on_host])?);
+            let joined = opened.host.join(path, *threads, opened.on_host, &input);
+            joined.map_err(about)?;
         }
         Ok(Detect {
             opened: Arc::new(opened),
@@ -447,14 +450,15 @@ impl Opened {
             .and_then(|output| output.floats(&mut lane.wide));
         for (place, (index, geometry)) in lane.places.iter().enumerate() {
             let job = &mut jobs[*index];
-            let length = self.head.picture_len();
+            let length = self.host.head.picture_len();
             let answer = floats.clone().and_then(|floats| {
                 let answer = floats.get(place * length..(place + 1) * length);
                 answer.ok_or_else(|| OperatorError::new("the model answered fewer numbers than it did at first"))
             });
             job.result = Some(answer.map(|answer| {
                 let settings = settings.get(job.at.camera);
-                self.head.read(answer, settings, &mut lane.head, &mut lane.candidates);
+                let head = &self.host.head;
+                head.read(answer, settings, &mut lane.head, &mut lane.candidates);
                 self.detections(&lane.candidates, geometry)
             }));
         }

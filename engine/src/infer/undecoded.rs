@@ -1,0 +1,392 @@
+//! A detection model without its last steps.
+//!
+//! Models of YOLOv8 and later end by making, for each anchor, a box out of a distribution for each of its sides (the
+//! "general distribution" of Li et al., Generalized Focal Loss, 2020) and a score out of a logit for each class. Of 8,400
+//! anchors a handful is wanted, and those steps are a tenth of the time of YOLO11n on a processor. Here they are taken
+//! off: the model then answers `[batch, distributions + classes, anchors]`, and whoever reads it decodes what is sure
+//! enough. What is not known by its shape as such an ending is left alone.
+//!
+//! Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
+
+use std::collections::{HashMap, HashSet};
+
+/// The model with an ending that joins the distributions and the logits; none where the ending is not known.
+pub(super) fn take_off(model: &[u8]) -> Option<Vec<u8>> {
+    let parts = fields(model)?;
+    let graph = only(&parts, model::GRAPH)?;
+    let graph = rebuilt(&fields(graph)?)?;
+    let mut bytes = Vec::with_capacity(model.len());
+    for part in &parts {
+        match part.number {
+            model::GRAPH => put(&mut bytes, model::GRAPH, &graph),
+            _ => bytes.extend_from_slice(part.whole),
+        }
+    }
+    Some(bytes)
+}
+
+mod model {
+    pub const GRAPH: u64 = 7;
+}
+mod graph {
+    pub const NODE: u64 = 1;
+    pub const INITIALIZER: u64 = 5;
+    pub const INPUT: u64 = 11;
+    pub const OUTPUT: u64 = 12;
+}
+mod node {
+    pub const INPUT: u64 = 1;
+    pub const OUTPUT: u64 = 2;
+    pub const KIND: u64 = 4;
+    pub const ATTRIBUTE: u64 = 5;
+}
+/// An attribute's graphs, whose nodes may read what no input names.
+const ATTRIBUTE_GRAPHS: [u64; 2] = [6, 11];
+/// The name of a tensor that a model holds, and of a value that it takes or gives.
+const TENSOR_NAME: u64 = 8;
+const VALUE_NAME: u64 = 1;
+/// A value's type, the tensor in it, and the type of that one's elements.
+const VALUE_TYPE: u64 = 2;
+const TYPE_TENSOR: u64 = 1;
+const TENSOR_ELEMENT: u64 = 1;
+
+/// What a node reads and makes.
+struct Node<'a> {
+    kind: &'a str,
+    inputs: Vec<&'a str>,
+    outputs: Vec<&'a str>,
+    parts: Vec<Field<'a>>,
+}
+
+impl<'a> Node<'a> {
+    fn of(bytes: &'a [u8]) -> Option<Self> {
+        let parts = fields(bytes)?;
+        for attribute in parts.iter().filter(|part| part.number == node::ATTRIBUTE) {
+            let inner = fields(attribute.bytes)?;
+            if inner.iter().any(|part| ATTRIBUTE_GRAPHS.contains(&part.number)) {
+                return None;
+            }
+        }
+        Some(Node {
+            kind: text(only(&parts, node::KIND)?)?,
+            inputs: texts(&parts, node::INPUT)?,
+            outputs: texts(&parts, node::OUTPUT)?,
+            parts,
+        })
+    }
+}
+
+/// The nodes of a graph, by what they make.
+struct Makers<'a, 'n>(HashMap<&'a str, &'n Node<'a>>);
+
+impl<'a, 'n> Makers<'a, 'n> {
+    /// What makes a value, if it is of this kind.
+    fn of(&self, value: &str, kind: &str) -> Option<&'n Node<'a>> {
+        self.0.get(value).copied().filter(|node| node.kind == kind)
+    }
+
+    /// The values that `wanted` come from, themselves included; nodes of the kind `border` are not gone behind.
+    fn behind(&self, wanted: &[&'a str], border: Option<&str>) -> HashSet<&'a str> {
+        let (mut seen, mut left) = (HashSet::new(), wanted.to_vec());
+        while let Some(value) = left.pop() {
+            let node = self.0.get(value).filter(|node| Some(node.kind) != border);
+            if seen.insert(value)
+                && let Some(node) = node
+            {
+                left.extend(&node.inputs);
+            }
+        }
+        seen
+    }
+
+    /// The distributions that boxes are made of.
+    fn distributions(&self, boxes: &[&'a str]) -> Option<&'a str> {
+        // A shape may be that of a picture's features, with all of the model behind it.
+        let values = self.behind(boxes, Some("Shape"));
+        let mut softmaxes = values.iter().filter_map(|value| self.of(value, "Softmax"));
+        // Where there are several, the last one is behind no other.
+        let softmax = softmaxes.find(|softmax| {
+            let inner = self.behind(&softmax.inputs, None);
+            values
+                .iter()
+                .filter_map(|value| self.of(value, "Softmax"))
+                .all(|other| other.outputs == softmax.outputs || inner.contains(other.outputs[0]))
+        })?;
+        let transpose = self.of(softmax.inputs.first()?, "Transpose")?;
+        let reshape = self.of(transpose.inputs.first()?, "Reshape")?;
+        reshape.inputs.first().copied()
+    }
+}
+
+/// The graph with another ending.
+fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
+    let nodes = parts.iter().filter(|part| part.number == graph::NODE);
+    let nodes = nodes.map(|part| Node::of(part.bytes)).collect::<Option<Vec<_>>>()?;
+    let output = only(parts, graph::OUTPUT)?;
+    let output_name = text(only(&fields(output)?, VALUE_NAME)?)?;
+    let makers = nodes
+        .iter()
+        .flat_map(|node| node.outputs.iter().map(move |output| (*output, node)));
+    let makers = Makers(makers.collect());
+
+    let last = makers.of(output_name, "Concat")?;
+    let (scores, boxes) = last.inputs.split_last()?;
+    let logits = makers.of(scores, "Sigmoid")?.inputs.first()?;
+    let distributions = makers.distributions(boxes)?;
+    let wanted = makers.behind(&[distributions, logits], None);
+
+    let inputs = parts.iter().filter(|part| part.number == graph::INPUT);
+    let inputs = inputs.map(|part| text(only(&fields(part.bytes)?, VALUE_NAME)?));
+    let inputs = inputs.collect::<Option<HashSet<_>>>()?;
+    let mut bytes = Vec::new();
+    let mut left = nodes.iter();
+    for part in parts {
+        let stays = match part.number {
+            graph::NODE => {
+                let node = left.next()?;
+                if node.outputs == last.outputs {
+                    put(&mut bytes, graph::NODE, &joined(node, [distributions, logits]));
+                    false
+                } else {
+                    node.outputs.iter().any(|output| wanted.contains(output))
+                }
+            }
+            graph::INITIALIZER => {
+                let name = text(only(&fields(part.bytes)?, TENSOR_NAME)?)?;
+                wanted.contains(name) || inputs.contains(name)
+            }
+            graph::OUTPUT => {
+                put(&mut bytes, graph::OUTPUT, &of_any_shape(output)?);
+                false
+            }
+            _ => true,
+        };
+        if stays {
+            bytes.extend_from_slice(part.whole);
+        }
+    }
+    Some(bytes)
+}
+
+/// A node with other inputs.
+fn joined(node: &Node<'_>, inputs: [&str; 2]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    inputs
+        .iter()
+        .for_each(|input| put(&mut bytes, node::INPUT, input.as_bytes()));
+    let others = node.parts.iter().filter(|part| part.number != node::INPUT);
+    others.for_each(|part| bytes.extend_from_slice(part.whole));
+    bytes
+}
+
+/// A tensor's name and type without its shape, which is another now.
+fn of_any_shape(value: &[u8]) -> Option<Vec<u8>> {
+    let parts = fields(value)?;
+    let tensor = fields(only(&fields(only(&parts, VALUE_TYPE)?)?, TYPE_TENSOR)?)?;
+    let element = tensor.iter().find(|part| part.number == TENSOR_ELEMENT)?;
+    let (mut kind, mut bytes) = (Vec::new(), Vec::new());
+    put(&mut kind, TYPE_TENSOR, element.whole);
+    put(&mut bytes, VALUE_NAME, only(&parts, VALUE_NAME)?);
+    put(&mut bytes, VALUE_TYPE, &kind);
+    Some(bytes)
+}
+
+// ---- protobuf --------------------------------------------------------------------------------
+
+/// A field of a message.
+struct Field<'a> {
+    number: u64,
+    /// What is in it, where it has a length.
+    bytes: &'a [u8],
+    /// All of it, its number included.
+    whole: &'a [u8],
+}
+
+/// The fields of a message; none where the bytes are none.
+fn fields(message: &[u8]) -> Option<Vec<Field<'_>>> {
+    let (mut fields, mut rest) = (Vec::new(), message);
+    while !rest.is_empty() {
+        let begun = rest;
+        let tag = varint(&mut rest)?;
+        let length = match tag & 7 {
+            0 => {
+                varint(&mut rest)?;
+                0
+            }
+            1 => 8,
+            2 => usize::try_from(varint(&mut rest)?).ok()?,
+            5 => 4,
+            _ => return None,
+        };
+        let bytes = rest.get(..length)?;
+        rest = &rest[length..];
+        fields.push(Field {
+            number: tag >> 3,
+            bytes,
+            whole: &begun[..begun.len() - rest.len()],
+        });
+    }
+    Some(fields)
+}
+
+fn varint(rest: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, behind) = rest.split_first()?;
+        *rest = behind;
+        value |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// What is in the one field of this number.
+fn only<'a>(fields: &[Field<'a>], number: u64) -> Option<&'a [u8]> {
+    let mut found = fields.iter().filter(|field| field.number == number);
+    let field = found.next()?;
+    found.next().is_none().then_some(field.bytes)
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
+}
+
+fn texts<'a>(fields: &[Field<'a>], number: u64) -> Option<Vec<&'a str>> {
+    let found = fields.iter().filter(|field| field.number == number);
+    found.map(|field| text(field.bytes)).collect()
+}
+
+fn put(into: &mut Vec<u8>, number: u64, bytes: &[u8]) {
+    put_varint(into, number << 3 | 2);
+    put_varint(into, bytes.len() as u64);
+    into.extend_from_slice(bytes);
+}
+
+fn put_varint(into: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        into.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    into.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A graph of nodes `kind inputs -> output`, with one output.
+    fn model_of(nodes: &[(&str, &[&str], &str)], output: &str) -> Vec<u8> {
+        let mut graph = Vec::new();
+        for (kind, inputs, output) in nodes {
+            let mut node = Vec::new();
+            inputs
+                .iter()
+                .for_each(|input| put(&mut node, node::INPUT, input.as_bytes()));
+            put(&mut node, node::OUTPUT, output.as_bytes());
+            put(&mut node, node::KIND, kind.as_bytes());
+            put(&mut graph, graph::NODE, &node);
+        }
+        let (mut tensor, mut kind, mut value) = (Vec::new(), Vec::new(), Vec::new());
+        put_varint(&mut tensor, TENSOR_ELEMENT << 3);
+        put_varint(&mut tensor, 1);
+        put(&mut tensor, 2, b"a shape");
+        put(&mut kind, TYPE_TENSOR, &tensor);
+        put(&mut value, VALUE_NAME, output.as_bytes());
+        put(&mut value, VALUE_TYPE, &kind);
+        put(&mut graph, graph::OUTPUT, &value);
+        let mut model = Vec::new();
+        put(&mut model, 2, b"a producer");
+        put(&mut model, model::GRAPH, &graph);
+        model
+    }
+
+    /// The nodes of a model, as they were written.
+    fn nodes_of(model: &[u8]) -> Vec<String> {
+        let parts = fields(model).unwrap();
+        let graph = fields(only(&parts, model::GRAPH).unwrap()).unwrap();
+        let nodes = graph.iter().filter(|part| part.number == graph::NODE);
+        let nodes = nodes.map(|part| Node::of(part.bytes).unwrap());
+        nodes
+            .map(|node| format!("{} {} -> {}", node.kind, node.inputs.join(" "), node.outputs.join(" ")))
+            .collect()
+    }
+
+    /// As Ultralytics writes it, with a model before it that has a softmax of its own.
+    const ENDING: [(&str, &[&str], &str); 13] = [
+        ("Conv", &["images"], "stem"),
+        ("Softmax", &["stem"], "attention"),
+        ("Conv", &["attention"], "body"),
+        ("Concat", &["body", "body"], "distributions"),
+        ("Shape", &["body"], "grid"),
+        ("Reshape", &["distributions", "four"], "sides"),
+        ("Transpose", &["sides"], "bins"),
+        ("Softmax", &["bins"], "shares"),
+        ("Conv", &["shares"], "distances"),
+        ("Add", &["distances", "grid"], "boxes"),
+        ("Concat", &["body", "body"], "logits"),
+        ("Sigmoid", &["logits"], "scores"),
+        ("Concat", &["boxes", "scores"], "output0"),
+    ];
+
+    #[test]
+    fn what_makes_boxes_and_scores_is_taken_off() {
+        let model = take_off(&model_of(&ENDING, "output0")).unwrap();
+        assert_eq!(
+            nodes_of(&model),
+            [
+                "Conv images -> stem",
+                "Softmax stem -> attention",
+                "Conv attention -> body",
+                "Concat body body -> distributions",
+                "Concat body body -> logits",
+                "Concat distributions logits -> output0",
+            ]
+        );
+        assert!(model.starts_with(b"\x12\x0aa producer"), "the rest stays");
+        assert!(!model.windows(7).any(|bytes| bytes == b"a shape"));
+        assert_eq!(take_off(&model), None, "there is nothing more to take off");
+        let mut apart = ENDING;
+        apart[12].1 = &["boxes", "distances", "scores"];
+        assert_eq!(
+            take_off(&model_of(&apart, "output0")),
+            Some(model),
+            "boxes in two parts"
+        );
+    }
+
+    #[test]
+    fn another_ending_is_left_alone() {
+        for (node, kind) in [
+            (12, "Add"),
+            (11, "Tanh"),
+            (7, "Sigmoid"),
+            (6, "Reshape"),
+            (5, "Flatten"),
+        ] {
+            let mut nodes = ENDING;
+            nodes[node].0 = kind;
+            let left = take_off(&model_of(&nodes, "output0"));
+            assert_eq!(left, None, "{kind} for {}", ENDING[node].0);
+        }
+        assert_eq!(take_off(&model_of(&ENDING, "scores")), None);
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_that_are_no_model_are_left_alone(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            take_off(&bytes);
+        }
+
+        #[test]
+        fn a_damaged_model_does_no_harm(at in any::<prop::sample::Index>(), byte: u8) {
+            let mut model = model_of(&ENDING, "output0");
+            let at = at.index(model.len());
+            model[at] = byte;
+            take_off(&model);
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! What a model answers without its last steps, decoded where a class is sure enough.
+//!
+//! Each side's distance from the anchor's point is the mean of a distribution over 16 bins (Li et al., Generalized Focal
+//! Loss, 2020), in strides of 8, 16 or 32 pixels; each score is the logistic function of a logit. A model's own last steps
+//! do that for every anchor and class, a tenth of YOLO11n's time on a processor.
+
+use std::path::Path;
+
+use flowrun_engine::errors::Result;
+use flowrun_engine::infer::{Element, HeadForm, Model, Provider};
+use flowrun_engine::rows::{Rect, Size};
+
+use super::head::{Head, HeadScratch, candidate, highest};
+use super::input::Input;
+use super::lane::DetectLane;
+use super::nms::{Candidate, Settings, suppress};
+
+/// Bins of a side.
+const BINS: usize = 16;
+/// Pixels between anchors, the finest grid first.
+const STRIDES: [u32; 3] = [8, 16, 32];
+/// How far scores may be apart from the model's own, in fp32 and in fp16, which it computes in itself.
+const SCORE_OFF: [f32; 2] = [1e-4, 5e-3];
+/// The same of a box's centre and size, in pixels; at 640, fp16 has steps of half a pixel.
+const BOX_OFF: [f32; 2] = [0.02, 1.5];
+
+/// `[4 x bins + classes, anchors]`.
+#[derive(Debug)]
+pub(super) struct Undecoded {
+    classes: usize,
+    /// The point of each anchor, and its stride.
+    anchors: Vec<[f32; 3]>,
+}
+
+impl Undecoded {
+    /// Of a model with an input of this size; none where its answer for a picture has another shape.
+    fn of(size: Size, rows: usize, anchors: usize) -> Option<Self> {
+        let anchors_of = |stride: u32| {
+            let (across, down) = (size.width / stride, size.height / stride);
+            let at = move |index: u32| (index as f32 + 0.5) * stride as f32;
+            (0..down).flat_map(move |y| (0..across).map(move |x| [at(x), at(y), stride as f32]))
+        };
+        let head = Undecoded {
+            classes: rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?,
+            anchors: STRIDES.into_iter().flat_map(anchors_of).collect(),
+        };
+        (head.anchors.len() == anchors).then_some(head)
+    }
+
+    fn bbox(&self, output: &[f32], anchor: usize) -> Rect {
+        let [x, y, stride] = self.anchors[anchor];
+        let [left, top, right, bottom] = [0, 1, 2, 3].map(|side| {
+            let bins: [f32; BINS] =
+                std::array::from_fn(|bin| output[(side * BINS + bin) * self.anchors.len() + anchor]);
+            stride * mean(&bins)
+        });
+        Rect {
+            x1: x - left,
+            y1: y - top,
+            x2: x + right,
+            y2: y + bottom,
+        }
+    }
+
+    /// Whether it makes of this answer what the model makes of it itself: boxes and scores of all anchors.
+    fn agrees(&self, output: &[f32], decoded: &[f32], is_half: bool) -> bool {
+        let count = self.anchors.len();
+        let (score_off, box_off) = (SCORE_OFF[usize::from(is_half)], BOX_OFF[usize::from(is_half)]);
+        let (boxes, scores) = decoded.split_at(4 * count);
+        let scores = output[4 * BINS * count..].iter().zip(scores);
+        let mut scores = scores.map(|(logit, score)| (logistic(*logit) - score).abs());
+        let mut boxes = (0..count).flat_map(|anchor| {
+            let Rect { x1, y1, x2, y2 } = self.bbox(output, anchor);
+            let here = [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1];
+            here.into_iter()
+                .enumerate()
+                .map(move |(row, number)| (number - boxes[row * count + anchor]).abs())
+        });
+        // Written so that what is no number agrees with nothing.
+        scores.all(|off| off <= score_off) && boxes.all(|off| off <= box_off)
+    }
+}
+
+/// Opens a model without its last steps, where what is made of its answer here is what `whole`, the same model with them,
+/// makes of it on noise.
+///
+/// # Errors
+/// When the model cannot be read or run.
+pub(super) fn open(
+    path: &Path,
+    threads: usize,
+    whole: &mut Model,
+    input: &Input,
+) -> Result<Option<(Model, Undecoded)>> {
+    if whole.provider() != Provider::Cpu {
+        return Ok(None);
+    }
+    let Some(mut model) = Model::open_undecoded(path, threads, Provider::Cpu)? else {
+        return Ok(None);
+    };
+    let mut lane = DetectLane::new(input, None, 0);
+    lane.fill_with_noise();
+    let batch = input.batch.most();
+    let (answer, decoded) = (input.run(&mut model, &lane, batch)?, input.run(whole, &lane, batch)?);
+    let &[_, rows, anchors] = answer.dims() else {
+        return Ok(None);
+    };
+    let Some(head) = Undecoded::of(input.size, rows, anchors) else {
+        return Ok(None);
+    };
+    if decoded.dims() != [batch, 4 + head.classes, anchors] {
+        return Ok(None);
+    }
+    let (mut wide, mut wide_decoded) = (Vec::new(), Vec::new());
+    let answer = &answer.floats(&mut wide)?[..head.picture_len()];
+    let decoded = &decoded.floats(&mut wide_decoded)?[..(4 + head.classes) * anchors];
+    Ok(head
+        .agrees(answer, decoded, input.element == Element::F16)
+        .then_some((model, head)))
+}
+
+/// The mean of a distribution over 0, 1, 2, ... whose logits these are.
+fn mean(bins: &[f32; BINS]) -> f32 {
+    let most = bins.iter().fold(f32::NEG_INFINITY, |most, bin| most.max(*bin));
+    let shares = bins.map(|bin| (bin - most).exp());
+    let sum: f32 = shares.iter().sum();
+    let weighed: f32 = shares
+        .iter()
+        .zip(0_u8..)
+        .map(|(share, bin)| share * f32::from(bin))
+        .sum();
+    weighed / sum
+}
+
+fn logistic(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}
+
+impl Head for Undecoded {
+    fn classes(&self) -> Option<usize> {
+        Some(self.classes)
+    }
+
+    fn picture_len(&self) -> usize {
+        (4 * BINS + self.classes) * self.anchors.len()
+    }
+
+    fn form(&self, _: usize) -> HeadForm {
+        HeadForm::Rows(4 * BINS + self.classes, self.anchors.len())
+    }
+
+    fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
+        out.clear();
+        let count = self.anchors.len();
+        let logits = &output[4 * BINS * count..];
+        highest(logits, count, f32::NEG_INFINITY, &mut scratch.best);
+        for (anchor, logit) in scratch.best.iter().enumerate() {
+            let score = logistic(*logit);
+            if score <= settings.min_score {
+                continue;
+            }
+            let class = (0..self.classes).find(|class| logits[class * count + anchor] == *logit);
+            let Some(class) = class.filter(|class| settings.wants(*class)) else {
+                continue;
+            };
+            out.extend(candidate(self.bbox(output, anchor), score, class));
+        }
+        suppress(out, settings, &mut scratch.shifted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use flowrun_engine::infer::ModelOptions;
+    use flowrun_engine::infer::runtime;
+    use proptest::prelude::*;
+
+    use super::super::head::head_of;
+    use super::super::input::{input_of, warm_up};
+    use super::*;
+    use crate::testing::reference_data;
+
+    /// The repository's own model, and the usual one where it is there.
+    fn models() -> Vec<PathBuf> {
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo-yolo11n.onnx");
+        let usual = reference_data().map(|data| data.join("models/yolo11n-coco.onnx"));
+        [own].into_iter().chain(usual).collect()
+    }
+
+    #[test]
+    fn usual_models_are_opened_without_their_last_steps() {
+        if runtime().is_err() {
+            return eprintln!("skipped: no ONNX Runtime");
+        }
+        for path in models() {
+            let mut whole = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+            let input = input_of(&whole, None).unwrap();
+            warm_up(&mut whole, &input, None).unwrap();
+            let opened = open(&path, 1, &mut whole, &input).unwrap();
+            assert!(opened.is_some(), "{}", path.display());
+        }
+    }
+
+    const SIZE: Size = Size { width: 64, height: 32 };
+    /// 8 x 4, 4 x 2 and 2 x 1.
+    const ANCHORS: usize = 42;
+    const CLASSES: usize = 3;
+
+    /// What a model makes of this answer in its last steps, in fp64.
+    fn decoded(head: &Undecoded, output: &[f32]) -> Vec<f32> {
+        let mut answer = vec![0.0; (4 + CLASSES) * ANCHORS];
+        for (anchor, [x, y, stride]) in head.anchors.iter().map(|of| of.map(f64::from)).enumerate() {
+            let side = |side: usize| {
+                let logit = |bin: usize| f64::from(output[(side * BINS + bin) * ANCHORS + anchor]);
+                let shares: Vec<f64> = (0..BINS).map(|bin| logit(bin).exp()).collect();
+                let weighed: f64 = shares.iter().zip(0..).map(|(share, bin)| share * f64::from(bin)).sum();
+                stride * weighed / shares.iter().sum::<f64>()
+            };
+            let [left, top, right, bottom] = [0, 1, 2, 3].map(side);
+            let bbox = [
+                x + (right - left) / 2.0,
+                y + (bottom - top) / 2.0,
+                left + right,
+                top + bottom,
+            ];
+            for (row, number) in bbox.into_iter().enumerate() {
+                answer[row * ANCHORS + anchor] = number as f32;
+            }
+            for class in 0..CLASSES {
+                let logit = f64::from(output[(4 * BINS + class) * ANCHORS + anchor]);
+                answer[(4 + class) * ANCHORS + anchor] = (1.0 / (1.0 + (-logit).exp())) as f32;
+            }
+        }
+        answer
+    }
+
+    proptest! {
+        /// Read here or decoded first: the same is found, in the same order.
+        #[test]
+        fn what_is_found_is_what_the_last_steps_would_have_made(
+            output in prop::collection::vec(-6.0_f32..6.0, (4 * BINS + CLASSES) * ANCHORS),
+            min_score in 0.0_f32..0.99,
+        ) {
+            let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+            let answer = decoded(&head, &output);
+            prop_assert!(head.agrees(&output, &answer, false));
+            let settings = Settings { min_score, iou: 1.0, max: 1000, agnostic: false, classes: None };
+            let (mut here, mut there, mut scratch) = (Vec::new(), Vec::new(), HeadScratch::default());
+            head.read(&output, &settings, &mut scratch, &mut here);
+            let usual = head_of(&[1, 4 + CLASSES, ANCHORS], 1, Some(CLASSES)).unwrap();
+            usual.read(&answer, &settings, &mut scratch, &mut there);
+            // A score at the bound may fall on either side of it.
+            let sure = |found: &[Candidate]| found.iter().filter(|found| found.score > min_score + 1e-5).count();
+            prop_assert_eq!(sure(&here), sure(&there));
+            for (here, there) in here.iter().zip(&there) {
+                prop_assert!((here.score - there.score).abs() < 1e-5, "{:?} {:?}", here, there);
+            }
+        }
+    }
+
+    #[test]
+    fn another_answer_is_not_agreed_with() {
+        let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+        let output: Vec<f32> = (0..head.picture_len())
+            .map(|index| (index as f32 * 0.37).sin() * 4.0)
+            .collect();
+        let answer = decoded(&head, &output);
+        for (at, by) in [
+            (0, 0.1),
+            (3 * ANCHORS + 41, -0.1),
+            (4 * ANCHORS, 0.01),
+            (7 * ANCHORS - 1, f32::NAN),
+        ] {
+            let mut other = answer.clone();
+            other[at] += by;
+            assert!(
+                head.agrees(&output, &answer, false) && !head.agrees(&output, &other, false),
+                "{at}"
+            );
+        }
+        assert!(Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS + 1).is_none());
+        assert!(Undecoded::of(SIZE, 4 * BINS, ANCHORS).is_none());
+    }
+
+    #[test]
+    fn what_is_no_number_is_never_found() {
+        let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+        let settings = Settings {
+            min_score: 0.1,
+            iou: 1.0,
+            max: 1000,
+            agnostic: false,
+            classes: None,
+        };
+        let (mut out, mut scratch) = (Vec::new(), HeadScratch::default());
+        for number in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            head.read(&vec![number; head.picture_len()], &settings, &mut scratch, &mut out);
+            assert!(out.is_empty(), "{number}: {out:?}");
+        }
+    }
+}
