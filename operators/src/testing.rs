@@ -10,6 +10,7 @@ use flowrun_dsl::params::{ParamValues, Params};
 use flowrun_dsl::plan::{CameraPlan, FragmentPlan, InputPlan, NodePlan, OnError, PLAN_VERSION, Plan};
 use flowrun_dsl::port::{Role, RowKind};
 use flowrun_dsl::value::Value;
+use flowrun_engine::device::{DeviceKind, Gpu};
 use flowrun_engine::names::Names;
 use flowrun_engine::operator::SourceSetup;
 use flowrun_engine::rows::CameraId;
@@ -81,6 +82,16 @@ pub(crate) fn params<P: Params>(given: &[(&str, Value)]) -> P {
 }
 
 /// The reference data made by others, which is never part of the repository: `$FLOWRUN_DATA`, or
+/// Kinds of devices of which there are two here; says so where there are not two of CUDA's.
+pub(crate) fn kinds_of_two() -> Vec<DeviceKind> {
+    let mut kinds = vec![DeviceKind::Twin];
+    match Gpu::open(1) {
+        Err(_) => println!("skipped: there are not two CUDA devices"),
+        Ok(_) => kinds.push(DeviceKind::Cuda),
+    }
+    kinds
+}
+
 /// `../shared/data` beside the repository. Says so and gives none where it is absent.
 pub(crate) fn reference_data() -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));

@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::Thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use flowrun_dsl::params::Params;
@@ -492,14 +493,16 @@ impl CameraLedger {
 
     /// Whether the camera keeps its own bounds.
     fn bounds(&self, params: &CameraParams, now_us: u64) -> Result<(), ShedReason> {
-        let in_flight = self.in_flight();
+        let Some(through) = self.answered_through() else {
+            return Ok(());
+        };
+        let in_flight = self.admitted.load(Ordering::Acquire).saturating_sub(through);
         if in_flight >= params.in_flight as u64 {
             return Err(ShedReason::InFlight);
         }
-        let (Some(longest), Some(through)) = (params.max_delay, self.answered_through()) else {
-            return Ok(());
-        };
-        match in_flight > 0 && self.watched.delay(through, now_us) > longest.mul_f64(params.priority.share()) {
+        let is_late =
+            |longest: Duration| self.watched.delay(through, now_us) > longest.mul_f64(params.priority.share());
+        match in_flight > 0 && params.max_delay.is_some_and(is_late) {
             true => Err(ShedReason::Delay),
             false => Ok(()),
         }

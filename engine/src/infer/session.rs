@@ -146,7 +146,9 @@ impl Model {
         let causes: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         let cause = format!("model `{}` cannot be loaded: {}", path.display(), causes.join("; "));
         // What both of TensorRT's complaints about a calibration table have in common.
-        let remedy = match cause.to_lowercase().contains("int8") {
+        let is_of_table = |refusal: &Refusal| refusal.provider == Provider::TensorRt && refusal.cause.contains("INT8");
+        let has_table = options.placement.tensorrt.calibration.is_some();
+        let remedy = match has_table && refusals.iter().any(is_of_table) {
             true => "write the calibration table anew, with ranges that are symmetric about zero".into(),
             false => format!(
                 "export the model for an opset that ONNX Runtime {} knows",

@@ -9,6 +9,7 @@ use flowrun_dsl::value::Value;
 use flowrun_engine::audience::Audience;
 use flowrun_engine::batch::Batch;
 use flowrun_engine::demand::Demand;
+use flowrun_engine::device::{DeviceKind, Seat};
 use flowrun_engine::errors::Result;
 use flowrun_engine::frame::{Frame, Picture, PictureMemory, PixelFormat};
 use flowrun_engine::names::Names;
@@ -18,6 +19,7 @@ use flowrun_engine::rows::{At, CameraId, Rows, Size};
 use flowrun_engine::time::EventTime;
 
 use super::{names_of_north, node, params, plan_of_north, source_setup};
+use crate::decode::DecoderChoice;
 use crate::encode::{Encode, EncodeLane, EncodeParams};
 use crate::source::synthetic::Synthetic;
 use crate::source::{FileParams, FileSource};
@@ -68,6 +70,20 @@ pub(crate) fn decoded(bytes: &[u8]) -> Vec<(i64, Arc<Picture>)> {
     let mut source = FileSource::open(params::<FileParams>(&given), &setup).expect("a video");
     let items = items(&mut source).into_iter();
     items.map(|(at, frame)| (at.event_time.0, frame.picture)).collect()
+}
+
+/// What decodes on devices of a kind.
+pub(crate) fn decoder_on(kind: DeviceKind) -> DecoderChoice {
+    match kind {
+        DeviceKind::Twin => DecoderChoice::Twin,
+        DeviceKind::Cuda => DecoderChoice::Nvdec,
+    }
+}
+
+/// The device that a picture is on.
+pub(crate) fn device_of(picture: &Picture, seats: &[Seat]) -> Option<usize> {
+    let surface = picture.memory().surface()?;
+    seats.iter().position(|seat| surface.is_on(seat.device()))
 }
 
 /// Luma, then U and V apart, without padding.

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flowrun_engine::device::{CudaStream, DeviceKind, Devices, Gpu, MoveCause, Seat, Twin};
+use flowrun_engine::device::{CudaStream, DeviceKind, Devices, MoveCause, Seat, Twin};
 
 use super::*;
+use crate::testing::kinds_of_two;
 
 /// `detect` on devices, one of two recordings of time at hand.
 fn on(provider: &str, device: &str, devices: &Devices, rest: &str) -> Detect {
@@ -58,12 +59,7 @@ fn clock() -> (Arc<AtomicU64>, Arc<dyn Fn() -> Duration + Send + Sync>) {
 
 /// Providers of which there are two devices here; says so where there are not.
 fn twice() -> Vec<(&'static str, DeviceKind)> {
-    let mut all = vec![("twin", DeviceKind::Twin)];
-    match Gpu::open(1) {
-        Err(_) => println!("skipped: there are not two CUDA devices"),
-        Ok(_) => all.push(("cuda", DeviceKind::Cuda)),
-    }
-    all
+    kinds_of_two().into_iter().map(|kind| (kind.word(), kind)).collect()
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Recordings whose camera goes to another device on the way.
 
-use engine::device::{Decoders, DeviceKind, Devices, Gpu, MoveCause, Seat, Twin};
+use engine::device::{Decoders, DeviceKind, Devices, MoveCause, Seat, Twin};
 use engine::frame::Picture;
 
 use super::*;
-use crate::testing::reference_data;
-use crate::testing::video::samples;
+use crate::testing::video::{decoder_on, device_of, samples};
+use crate::testing::{kinds_of_two, reference_data};
 
 /// A file on two devices of a kind.
 fn opened(name: &str, decoder: DecoderChoice, at_end: AtEnd) -> Option<(FileSource, Decoders, Vec<Seat>)> {
@@ -40,25 +40,9 @@ fn next(source: &mut FileSource, told: &mut Vec<String>) -> Option<Arc<Picture>>
     }
 }
 
-/// The device that a picture is on.
-fn device_of(picture: &Picture, seats: &[Seat]) -> Option<usize> {
-    let surface = picture.memory().surface()?;
-    seats.iter().position(|seat| surface.is_on(seat.device()))
-}
-
-/// Decoders of which there are two devices here; says so where there are not.
-fn ways() -> Vec<DecoderChoice> {
-    let mut ways = vec![DecoderChoice::Twin];
-    match Gpu::open(1) {
-        Err(_) => println!("skipped: there are not two CUDA devices"),
-        Ok(_) => ways.push(DecoderChoice::Nvdec),
-    }
-    ways
-}
-
 #[test]
 fn gpu_a_camera_that_moves_is_decoded_on_at_a_keyframe() {
-    for way in ways() {
+    for way in kinds_of_two().into_iter().map(decoder_on) {
         // The second has no key picture to leave at that no later one looks behind, which its decoder says.
         for (name, notices) in [("intel_car-detection.mp4", 0), ("odd/hw2_h264_opengop_b3.mp4", 1)] {
             let mut wanted = Vec::new();

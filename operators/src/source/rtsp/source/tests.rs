@@ -3,22 +3,25 @@
 
 use std::path::Path;
 
-use engine::device::{DeviceKind, Devices, Gpu, MoveCause, Seat};
+use engine::device::{Devices, MoveCause, Seat};
 use engine::names::Names;
-use flowrun_dsl::params::Url;
+use flowrun_dsl::value::Value;
 
 use super::*;
 use crate::decode::DecoderChoice;
 use crate::source::packets::Unit;
-use crate::source::rtsp::Transport;
-use crate::source::{AtEnd, FileParams, FileSource};
-use crate::testing::reference_data;
-use crate::testing::video::samples;
+use crate::source::{FileParams, FileSource};
+use crate::testing::video::{decoder_on, device_of, samples};
+use crate::testing::{kinds_of_two, params, reference_data};
 
 /// What the task on the network tells where nothing more is to come for now.
 const PAUSE: &str = "nothing more is there";
 /// The frame after which the camera's device is taken away.
 const LEAVES_AFTER: usize = 20;
+
+fn word(text: &str) -> Value {
+    Value::Text(text.into())
+}
 
 fn setup<'a>(names: &'a Arc<Names>, decoders: &Decoders) -> SourceSetup<'a> {
     SourceSetup {
@@ -30,15 +33,11 @@ fn setup<'a>(names: &'a Arc<Names>, decoders: &Decoders) -> SourceSetup<'a> {
 /// The access units of a recording, as a camera would send them.
 fn units(path: &Path) -> Vec<Taken> {
     let (names, decoders) = (Arc::new(Names::default()), Decoders::default());
-    let params = FileParams {
-        path: path.to_owned(),
-        pace: Pace::Max,
-        at_end: AtEnd::Stop,
-        fps: None,
-        decode: DecodeWhich::All,
-        decode_threads: 1,
-        decoder: DecoderChoice::Cpu,
-    };
+    let params = params::<FileParams>(&[
+        ("path", word(&path.display().to_string())),
+        ("pace", word("max")),
+        ("decoder", word("cpu")),
+    ]);
     let mut file = FileSource::open(params, &setup(&names, &decoders)).unwrap();
     let mut units = Vec::new();
     while let Next::Item(item) = file.next().unwrap() {
@@ -72,14 +71,8 @@ fn shown(
 ) -> (Vec<Shown>, Vec<String>) {
     let names = Arc::new(Names::default());
     let params = RtspParams {
-        url: Url("rtsp://127.0.0.1/recorded".into()),
-        user: None,
-        password: None,
-        transport: Transport::Tcp,
-        silent_after: Duration::from_secs(10),
-        fps: None,
-        decode: DecodeWhich::All,
         decoder,
+        ..params(&[("url", word("rtsp://127.0.0.1/recorded"))])
     };
     let mut source = <RtspSource as Source>::open(params, &setup(&names, decoders)).unwrap();
     // Nobody asks a camera.
@@ -97,13 +90,7 @@ fn shown(
                 Next::End => panic!("a camera does not end"),
                 Next::Item(item) => {
                     let picture = &Frame::from_batch(&item.batch).unwrap()[0].picture;
-                    let on = |seat: &Seat| {
-                        picture
-                            .memory()
-                            .surface()
-                            .is_some_and(|surface| surface.is_on(seat.device()))
-                    };
-                    pictures.push((samples(picture), seats.iter().position(on)));
+                    pictures.push((samples(picture), device_of(picture, seats)));
                     if pictures.len() == LEAVES_AFTER {
                         at_the_turn(pictures[0].1.unwrap_or(0));
                     }
@@ -114,23 +101,14 @@ fn shown(
     (pictures, told)
 }
 
-/// The ways over two devices that there are here; says so where there are not.
-fn ways() -> Vec<(DecoderChoice, DeviceKind)> {
-    let mut ways = vec![(DecoderChoice::Twin, DeviceKind::Twin)];
-    match Gpu::open(1) {
-        Err(_) => println!("skipped: there are not two CUDA devices"),
-        Ok(_) => ways.push((DecoderChoice::Nvdec, DeviceKind::Cuda)),
-    }
-    ways
-}
-
 #[test]
 fn gpu_a_camera_that_moves_is_decoded_on_at_a_keyframe() {
     let Some(data) = reference_data() else { return };
     let units = units(&data.join("video/intel_car-detection.mp4"));
     let (wanted, _) = shown(&units, DecoderChoice::Cpu, &Decoders::default(), &[], |_| {});
     assert!(wanted.len() > 300, "{}", wanted.len());
-    for (way, kind) in ways() {
+    for kind in kinds_of_two() {
+        let way = decoder_on(kind);
         for cause in [MoveCause::Full, MoveCause::Lost] {
             let decoders = Decoders::on(Devices::new(&[0, 1], 1));
             let seats = [0, 1].map(|device| decoders.devices().of_kind(kind).seat(device).unwrap());
