@@ -1,9 +1,9 @@
 //! How fast is `detect`'s way over a device, from pictures there to boxes on the host, beside the network alone?
 //!
 //! `make gpu-bench MODEL=PATH`; without a CUDA device it says so. The model is a YOLO detection model of 640x640 with an
-//! open batch. Peers in PyTorch: `tools/gpu-peers.py`, which prints rows of the same table. `FLOWRUN_GPU_BATCHES`
-//! (`1 8 16 32`) are the sizes of batches, and the range of TensorRT's engine, which computes in fp16, or in int8 where
-//! `FLOWRUN_GPU_CALIBRATION` names a calibration table.
+//! open batch, opened as `detect` opens it: without its last steps. Peers in PyTorch: `tools/gpu-peers.py`, which prints
+//! rows of the same table. `FLOWRUN_GPU_BATCHES` (`1 8 16 32`) are the sizes of batches, and the range of TensorRT's
+//! engine, which computes in fp16, or in int8 where `FLOWRUN_GPU_CALIBRATION` names a calibration table.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flowrun::engine::device::{
-    Buffer, CudaStream, Device, DevicePool, FRAMES, Fit, FramePools, Gpu, HeadShape, Lease, Surface,
+    BoxForm, Buffer, CudaStream, Device, DevicePool, FRAMES, Fit, FramePools, Gpu, HeadShape, Lease, Surface,
 };
 use flowrun::engine::frame::{Matrix, Picture, PictureLayout, PixelFormat, PlainMemory, Range};
 use flowrun::engine::infer::{
@@ -25,6 +25,7 @@ const SIDE: u32 = 640;
 /// Pictures under way when memory is compared.
 const IN_FLIGHT: usize = 512;
 const HEAD: HeadShape = HeadShape {
+    boxes: BoxForm::Undecoded([SIDE, SIDE]),
     classes: 80,
     anchors: 8400,
 };
@@ -97,6 +98,7 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
             }),
             ..Placement::default()
         },
+        undecoded: true,
         ..ModelOptions::new(
             1,
             if asked.provider == Provider::Cuda {
@@ -119,7 +121,7 @@ fn open(asked: &Asked<'_>, stream: &Arc<CudaStream>, recorded: Option<usize>) ->
             tensorrt.calibration = Some(table.into());
             tensorrt.precision = Precision::Int8;
         }
-        let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt)?;
+        let cache = EngineCache::open(asked.path, asked.device.chip(), tensorrt, true)?;
         build = cache.begin()?;
         if let Some(build) = &build {
             build.equip(tensorrt)?;
@@ -183,7 +185,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
     if std::env::var_os("FLOWRUN_GPU_BUILD_ONLY").is_some() {
         return Ok(());
     }
-    let shapes = ([3, SIDE as usize, SIDE as usize], [4 + HEAD.classes, HEAD.anchors]);
+    let shapes = ([3, SIDE as usize, SIDE as usize], [HEAD.rows(), HEAD.anchors]);
     let mut bare = Bound::new(vec![(model, asked.batches.clone())], device, &shapes.0, &shapes.1)?;
     for batch in asked.batches.iter().copied() {
         row(&format!("{name}: network alone, resident input"), batch, || {

@@ -5,17 +5,26 @@ use std::sync::Arc;
 
 use super::backend::Device;
 use super::fault::{Fault, Result};
-use super::kernels::{Choice, Kept, Proposal, Propose, Suppress, Work};
+use super::kernels::{BoxForm, Choice, Kept, Proposal, Propose, Suppress, Work};
 use super::memory::{Buffer, Pinned};
 use super::stream::CudaStream;
 
-/// The shape of a head: `[places, 4 + classes, anchors]`.
+/// The shape of a head: `[places, boxes + classes, anchors]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadShape {
+    /// How it tells boxes and scores.
+    pub boxes: BoxForm,
     /// Classes that it tells apart.
     pub classes: usize,
     /// Boxes that it proposes at most.
     pub anchors: usize,
+}
+
+impl HeadShape {
+    /// Numbers for each anchor.
+    pub fn rows(self) -> usize {
+        self.boxes.rows() + self.classes
+    }
 }
 
 /// What is kept of the pictures of one batch.
@@ -81,8 +90,12 @@ impl Findings {
     /// # Errors
     /// When the answer is too short, or as the driver tells.
     pub(crate) fn find(&mut self, stream: &CudaStream, head: &Buffer, half: bool, places: usize) -> Result<()> {
-        let HeadShape { classes, anchors } = self.shape;
-        let needed = places * (4 + classes) * anchors * if half { 2 } else { 4 };
+        let HeadShape {
+            boxes,
+            classes,
+            anchors,
+        } = self.shape;
+        let needed = places * self.shape.rows() * anchors * if half { 2 } else { 4 };
         if places > self.places || needed > head.bytes() {
             return Err(Fault::Other(format!(
                 "the head's answer is too short for {places} pictures"
@@ -96,6 +109,7 @@ impl Findings {
         let propose = Work::Propose(Propose {
             head: head.address(),
             half,
+            boxes,
             choices,
             wanted: choices + (self.places * size_of::<Choice>()) as u64,
             proposals,

@@ -36,7 +36,7 @@ pub fn letterboxed(
     read(&stream, &tensor, half, numbers)
 }
 
-/// What is kept of heads `[choices, 4 + classes, anchors]`, one after the other.
+/// What is kept of heads of this shape, one after the other.
 ///
 /// # Errors
 /// As the driver tells.

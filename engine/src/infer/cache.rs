@@ -29,18 +29,19 @@ pub struct EngineCache {
 }
 
 impl EngineCache {
-    /// Finds the folder for a model on this machine, and makes it where it is missing.
+    /// Finds the folder for a model on this machine, opened with or without its last steps, and makes it where it is missing.
     ///
     /// # Errors
     /// When there is no ONNX Runtime, the model cannot be read, the folder cannot be made, or others than its owner could
     /// change what is in it.
-    pub fn open(model: &Path, chip: &Chip, options: &TensorRt) -> Result<Self> {
-        // All software that an engine depends on.
+    pub fn open(model: &Path, chip: &Chip, options: &TensorRt, undecoded: bool) -> Result<Self> {
+        // All that an engine depends on beside its chip, its model's file and its options.
         let driver = match cuda() {
             Cuda::Present(driver) => driver.cuda,
             Cuda::Absent | Cuda::Broken(_) => String::new(),
         };
-        let versions = format!("{} {:?} {driver}", runtime()?.version(), tensorrt_version());
+        let ending = if undecoded { " undecoded" } else { "" };
+        let versions = format!("{} {:?} {driver}{ending}", runtime()?.version(), tensorrt_version());
         EngineCache::below(&root()?, model, chip, &versions, options)
     }
 

@@ -29,7 +29,7 @@ pub enum HeadForm {
 impl HeadForm {
     fn dims(self) -> [usize; 2] {
         match self {
-            HeadForm::Grid(shape, _) => [4 + shape.classes, shape.anchors],
+            HeadForm::Grid(shape, _) => [shape.rows(), shape.anchors],
             HeadForm::Rows(rows, row) => [rows, row],
         }
     }

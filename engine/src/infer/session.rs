@@ -26,6 +26,10 @@ pub struct ModelOptions<'a> {
     pub ladder: &'a [Provider],
     /// How it is put onto a GPU, where one takes it.
     pub placement: Placement,
+    /// Whether it is opened without its last steps. Those of detection models of YOLOv8 or later make boxes and scores of all
+    /// anchors, which is dear and wanted for few. Without them the answer is `[batch, 4 x bins + classes, anchors]`: of each
+    /// side's distance from the anchor's point the logits of its bins, then the logit of each class.
+    pub undecoded: bool,
 }
 
 impl<'a> ModelOptions<'a> {
@@ -35,6 +39,7 @@ impl<'a> ModelOptions<'a> {
             threads,
             ladder,
             placement: Placement::default(),
+            undecoded: false,
         }
     }
 }
@@ -120,10 +125,11 @@ impl Model {
     ///
     /// # Errors
     /// When ONNX Runtime is missing; when the file is no ONNX model, or reads files outside its own
-    /// folder; when it has more than one input, or tensors that are neither fp32 nor fp16; when no
-    /// provider of the ladder takes it.
+    /// folder; when it has more than one input, or tensors that are neither fp32 nor fp16; when it is to be opened without
+    /// its last steps and those are not known; when no provider of the ladder takes it.
     pub fn open(path: &Path, options: &ModelOptions<'_>) -> Result<Model> {
         external::check(path)?;
+        let undecoded = options.undecoded.then(|| without_last_steps(path)).transpose()?;
         let runtime = runtime()?;
         let mut refusals = Vec::new();
         for provider in options.ladder {
@@ -131,7 +137,14 @@ impl Model {
                 refusals.push(told(path, refusal));
                 continue;
             }
-            match guarded(|| build(runtime, options, *provider)?.commit_from_file(path)) {
+            let opened = guarded(|| {
+                let mut builder = build(runtime, options, *provider)?;
+                match &undecoded {
+                    Some(model) => builder.commit_from_memory(model),
+                    None => builder.commit_from_file(path),
+                }
+            });
+            match opened {
                 Ok(session) => return Model::of(session, *provider, path, refusals, options.placement.clone()),
                 Err(cause) => refusals.push(told(
                     path,
@@ -156,28 +169,6 @@ impl Model {
             ),
         };
         Err(OperatorError::new(cause).help(remedy))
-    }
-
-    /// Opens a detection model of YOLOv8 or later without the steps that make boxes and scores, which are dear and wanted for
-    /// few anchors: its answer is `[batch, 4 x bins + classes, anchors]`, of each side's distance from the anchor's point the
-    /// logits of its bins, then the logit of each class. Where it does not end as such models do, or has files beside it, there
-    /// is none.
-    ///
-    /// # Errors
-    /// When ONNX Runtime is missing, the file cannot be read, or the provider does not take it.
-    pub fn open_undecoded(path: &Path, threads: usize, provider: Provider) -> Result<Option<Model>> {
-        if !external::is_whole(path)? {
-            return Ok(None);
-        }
-        let about = |cause: String| OperatorError::new(format!("model `{}`: {cause}", path.display()));
-        let model = std::fs::read(path).map_err(|error| about(error.to_string()))?;
-        let Some(model) = undecoded::take_off(&model) else {
-            return Ok(None);
-        };
-        let (runtime, ladder) = (runtime()?, [provider]);
-        let options = ModelOptions::new(threads, &ladder);
-        let session = guarded(|| build(runtime, &options, provider)?.commit_from_memory(&model)).map_err(about)?;
-        Model::of(session, provider, path, Vec::new(), options.placement).map(Some)
     }
 
     fn of(
@@ -323,6 +314,16 @@ impl OutputTensor {
         halves.convert_to_f32_slice(wide);
         Ok(wide)
     }
+}
+
+/// A model file without its last steps.
+fn without_last_steps(path: &Path) -> Result<Vec<u8>> {
+    let about = |cause: &str| OperatorError::new(format!("model `{}`: {cause}", path.display()));
+    if !external::is_whole(path)? {
+        return Err(about("with files beside it, it keeps its last steps"));
+    }
+    let model = std::fs::read(path).map_err(|error| about(&error.to_string()))?;
+    undecoded::take_off(&model).ok_or_else(|| about("its last steps are not those of a known detection model"))
 }
 
 /// Calls into ort and turns whatever it throws into a text: it panics where ONNX Runtime answers with null.

@@ -42,6 +42,8 @@ mod node {
 }
 /// An attribute's graphs, whose nodes may read what no input names.
 const ATTRIBUTE_GRAPHS: [u64; 2] = [6, 11];
+/// What the other ending gives. Its name is its own, so that no calibration table has ranges for it that are another's.
+const UNDECODED: &str = "undecoded";
 /// The name of a tensor that a model holds, and of a value that it takes or gives.
 const TENSOR_NAME: u64 = 8;
 const VALUE_NAME: u64 = 1;
@@ -128,6 +130,9 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
         .iter()
         .flat_map(|node| node.outputs.iter().map(move |output| (*output, node)));
     let makers = Makers(makers.collect());
+    if makers.0.contains_key(UNDECODED) {
+        return None;
+    }
 
     let last = makers.of(output_name, "Concat")?;
     let (scores, boxes) = last.inputs.split_last()?;
@@ -156,7 +161,7 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
                 wanted.contains(name) || inputs.contains(name)
             }
             graph::OUTPUT => {
-                put(&mut bytes, graph::OUTPUT, &of_any_shape(output)?);
+                put(&mut bytes, graph::OUTPUT, &undecoded_value(output)?);
                 false
             }
             _ => true,
@@ -168,25 +173,29 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// A node with other inputs.
+/// The last node with other inputs and another output.
 fn joined(node: &Node<'_>, inputs: [&str; 2]) -> Vec<u8> {
     let mut bytes = Vec::new();
     inputs
         .iter()
         .for_each(|input| put(&mut bytes, node::INPUT, input.as_bytes()));
-    let others = node.parts.iter().filter(|part| part.number != node::INPUT);
+    put(&mut bytes, node::OUTPUT, UNDECODED.as_bytes());
+    let others = node
+        .parts
+        .iter()
+        .filter(|part| ![node::INPUT, node::OUTPUT].contains(&part.number));
     others.for_each(|part| bytes.extend_from_slice(part.whole));
     bytes
 }
 
-/// A tensor's name and type without its shape, which is another now.
-fn of_any_shape(value: &[u8]) -> Option<Vec<u8>> {
+/// The output's type without its shape, which is another now, as is its name.
+fn undecoded_value(value: &[u8]) -> Option<Vec<u8>> {
     let parts = fields(value)?;
     let tensor = fields(only(&fields(only(&parts, VALUE_TYPE)?)?, TYPE_TENSOR)?)?;
     let element = tensor.iter().find(|part| part.number == TENSOR_ELEMENT)?;
     let (mut kind, mut bytes) = (Vec::new(), Vec::new());
     put(&mut kind, TYPE_TENSOR, element.whole);
-    put(&mut bytes, VALUE_NAME, only(&parts, VALUE_NAME)?);
+    put(&mut bytes, VALUE_NAME, UNDECODED.as_bytes());
     put(&mut bytes, VALUE_TYPE, &kind);
     Some(bytes)
 }
@@ -343,7 +352,7 @@ mod tests {
                 "Conv attention -> body",
                 "Concat body body -> distributions",
                 "Concat body body -> logits",
-                "Concat distributions logits -> output0",
+                "Concat distributions logits -> undecoded",
             ]
         );
         assert!(model.starts_with(b"\x12\x0aa producer"), "the rest stays");
@@ -373,6 +382,9 @@ mod tests {
             assert_eq!(left, None, "{kind} for {}", ENDING[node].0);
         }
         assert_eq!(take_off(&model_of(&ENDING, "scores")), None);
+        let mut named = ENDING;
+        (named[2].2, named[10].1) = ("undecoded", &["undecoded"]);
+        assert_eq!(take_off(&model_of(&named, "output0")), None, "the name is taken");
     }
 
     proptest! {

@@ -69,6 +69,8 @@ pub(super) struct Wanted<'a> {
     pub input: &'a Input,
     pub input_name: &'a str,
     pub symbol: Option<&'a str>,
+    /// Whether it is opened without its last steps; `head` is what it answers so.
+    pub undecoded: bool,
     pub head: HeadForm,
     pub batch: Option<usize>,
     pub lanes: usize,
@@ -108,7 +110,7 @@ impl Accelerator {
         let mut build = None;
         if let Some(choice) = wanted.params.engine_of(provider) {
             placement.tensorrt = tensorrt(wanted, most);
-            let cache = EngineCache::open(wanted.model, device.chip(), &placement.tensorrt)?;
+            let cache = EngineCache::open(wanted.model, device.chip(), &placement.tensorrt, wanted.undecoded)?;
             build = engine(provider, wanted, &*device, &cache, choice)?;
             build.iter().try_for_each(|build| build.equip(&placement.tensorrt))?;
             placement.tensorrt.folder = Some(cache.folder().to_owned());
@@ -124,6 +126,7 @@ impl Accelerator {
             device,
             options: ModelOptions {
                 placement,
+                undecoded: wanted.undecoded,
                 ..ModelOptions::new(1, ladder)
             },
             size: wanted.input.size,

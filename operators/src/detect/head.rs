@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use flowrun_engine::device::HeadShape;
+use flowrun_engine::device::{BoxForm, HeadShape};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::HeadForm;
 use flowrun_engine::rows::Rect;
@@ -81,15 +81,7 @@ impl Head for Grid {
     }
 
     fn form(&self, most: usize) -> HeadForm {
-        // The device keeps a place for each anchor, and so no list that is cut off.
-        if self.anchors > MAX_CANDIDATES {
-            return HeadForm::Rows(4 + self.classes, self.anchors);
-        }
-        let shape = HeadShape {
-            classes: self.classes,
-            anchors: self.anchors,
-        };
-        HeadForm::Grid(shape, most)
+        grid_form(BoxForm::Decoded, self.classes, self.anchors, most)
     }
 
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
@@ -114,6 +106,20 @@ impl Head for Grid {
             out.extend(candidate(bbox, *score, class));
         }
         suppress(out, settings, &mut scratch.shifted);
+    }
+}
+
+/// How a device reads a grid of anchors.
+pub(super) fn grid_form(boxes: BoxForm, classes: usize, anchors: usize, most: usize) -> HeadForm {
+    let shape = HeadShape {
+        boxes,
+        classes,
+        anchors,
+    };
+    // The device keeps a place for each anchor, and so no list that is cut off.
+    match anchors > MAX_CANDIDATES {
+        true => HeadForm::Rows(shape.rows(), anchors),
+        false => HeadForm::Grid(shape, most),
     }
 }
 

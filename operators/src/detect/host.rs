@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use flowrun_engine::errors::{OperatorError, Result};
+use flowrun_engine::errors::Result;
 use flowrun_engine::infer::{Model, ModelOptions, OutputTensor, Provider};
 
 use super::head::Head;
@@ -28,7 +28,8 @@ pub(super) struct Host {
     sessions: Vec<Mutex<Model>>,
     /// How its answer is read.
     pub head: Arc<dyn Head>,
-    is_undecoded: bool,
+    /// Whether it is open without its last steps; what a device then answers is read by the same head.
+    pub is_undecoded: bool,
 }
 
 impl Host {
@@ -55,15 +56,12 @@ impl Host {
     /// # Errors
     /// When it cannot be opened or run.
     pub fn join(&mut self, path: &Path, threads: usize, provider: Provider, input: &Input) -> Result<()> {
-        let undecoded = match self.is_undecoded {
-            true => Model::open_undecoded(path, threads, provider)?,
-            false => None,
+        let ladder = [provider];
+        let options = ModelOptions {
+            undecoded: self.is_undecoded,
+            ..ModelOptions::new(threads, &ladder)
         };
-        let mut other = match undecoded {
-            Some(model) => model,
-            None if self.is_undecoded => return Err(OperatorError::new("it has changed while it was opened")),
-            None => Model::open(path, &ModelOptions::new(threads, &[provider]))?,
-        };
+        let mut other = Model::open(path, &options)?;
         // The first run is the slowest.
         input.run(&mut other, &DetectLane::new(input, None, 0), input.batch.most())?;
         self.sessions.push(Mutex::new(other));

@@ -45,7 +45,6 @@ pub use params::{DetectParams, EngineChoice, ModelParams, ProviderChoice};
 
 use accelerated::{Accelerator, Wanted};
 use floor::Floor;
-use head::Head;
 use host::{Host, shares};
 use input::{Input, carried_names, check_task, complete_names, input_of, warm_up};
 use ladder::Climb;
@@ -79,8 +78,6 @@ struct Opened {
     lacking: Option<EngineWanted>,
     path: PathBuf,
     input: Input,
-    /// How the model as it was exported answers.
-    head: Arc<dyn Head>,
     names: Vec<String>,
     classes: Vec<ClassId>,
     /// The most boxes of a picture that pipelines have room for.
@@ -285,13 +282,12 @@ impl Detect {
         let mut opened = Opened {
             posts: Posts::new(Vec::new(), || Post::on_host(host, model_params.breaker())),
             on_host: model.provider(),
-            host: Host::new(path, model, shares[0], &input, head.clone()),
+            host: Host::new(path, model, shares[0], &input, head),
             lanes: LANES..=LANES,
             refusals: Vec::new(),
             lacking: None,
             path: path.to_owned(),
             input,
-            head,
             names,
             classes,
             most_kept,
@@ -301,7 +297,7 @@ impl Detect {
             let head = warm_up(&mut other, &input, count).map_err(about)?;
             Ok((other.provider(), Host::new(path, other, shares[0], &input, head)))
         };
-        let form = opened.head.form(most_kept);
+        let (undecoded, form) = (opened.host.is_undecoded, opened.host.head.form(most_kept));
         let seats = seats(ladder, devices, &model_params.device);
         let streams = streams(base, &seats)?;
         let climb = Climb {
@@ -313,6 +309,7 @@ impl Detect {
                 input: &input,
                 input_name: &input_name,
                 symbol: symbol.as_deref(),
+                undecoded,
                 head: form,
                 batch: base.batch,
                 lanes: *streams.end(),
@@ -423,7 +420,7 @@ impl Opened {
                 candidates.clear();
                 match pipeline.numbers(place, wide) {
                     [] => candidates.extend(pipeline.kept(place).iter().map(accelerated::candidate)),
-                    numbers => self.head.read(numbers, settings, head, candidates),
+                    numbers => self.host.head.read(numbers, settings, head, candidates),
                 }
                 jobs[*index].result = Some(Ok(self.detections(candidates, geometry)));
             }

@@ -2,23 +2,20 @@
 //!
 //! Each side's distance from the anchor's point is the mean of a distribution over 16 bins (Li et al., Generalized Focal
 //! Loss, 2020), in strides of 8, 16 or 32 pixels; each score is the logistic function of a logit. A model's own last steps
-//! do that for every anchor and class, a tenth of YOLO11n's time on a processor.
+//! do that for every anchor and class, a tenth of YOLO11n's time on a processor. A device does the same in a kernel.
 
 use std::path::Path;
 
+use flowrun_engine::device::{BINS, BoxForm, anchor_of, anchors_of, logistic, mean_bin};
 use flowrun_engine::errors::Result;
-use flowrun_engine::infer::{Element, HeadForm, Model, Provider};
+use flowrun_engine::infer::{Element, HeadForm, Model, ModelOptions, Provider};
 use flowrun_engine::rows::{Rect, Size};
 
-use super::head::{Head, HeadScratch, candidate, highest};
+use super::head::{Head, HeadScratch, candidate, grid_form, highest};
 use super::input::Input;
 use super::lane::DetectLane;
 use super::nms::{Candidate, Settings, suppress};
 
-/// Bins of a side.
-const BINS: usize = 16;
-/// Pixels between anchors, the finest grid first.
-const STRIDES: [u32; 3] = [8, 16, 32];
 /// How far scores may be apart from the model's own, in fp32 and in fp16, which it computes in itself.
 const SCORE_OFF: [f32; 2] = [1e-4, 5e-3];
 /// The same of a box's centre and size, in pixels; at 640, fp16 has steps of half a pixel.
@@ -28,23 +25,22 @@ const BOX_OFF: [f32; 2] = [0.02, 1.5];
 #[derive(Debug)]
 pub(super) struct Undecoded {
     classes: usize,
+    /// Pixels of the model's input, across and down.
+    size: [u32; 2],
     /// The point of each anchor, and its stride.
     anchors: Vec<[f32; 3]>,
 }
 
 impl Undecoded {
     /// Of a model with an input of this size; none where its answer for a picture has another shape.
-    fn of(size: Size, rows: usize, anchors: usize) -> Option<Self> {
-        let anchors_of = |stride: u32| {
-            let (across, down) = (size.width / stride, size.height / stride);
-            let at = move |index: u32| (index as f32 + 0.5) * stride as f32;
-            (0..down).flat_map(move |y| (0..across).map(move |x| [at(x), at(y), stride as f32]))
-        };
-        let head = Undecoded {
-            classes: rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?,
-            anchors: STRIDES.into_iter().flat_map(anchors_of).collect(),
-        };
-        (head.anchors.len() == anchors).then_some(head)
+    pub(super) fn of(size: Size, rows: usize, anchors: usize) -> Option<Self> {
+        let size = [size.width, size.height];
+        let classes = rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?;
+        (anchors_of(size) == anchors).then(|| Undecoded {
+            classes,
+            size,
+            anchors: (0..anchors).map(|anchor| anchor_of(size, anchor)).collect(),
+        })
     }
 
     fn bbox(&self, output: &[f32], anchor: usize) -> Rect {
@@ -52,7 +48,7 @@ impl Undecoded {
         let [left, top, right, bottom] = [0, 1, 2, 3].map(|side| {
             let bins: [f32; BINS] =
                 std::array::from_fn(|bin| output[(side * BINS + bin) * self.anchors.len() + anchor]);
-            stride * mean(&bins)
+            stride * mean_bin(&bins)
         });
         Rect {
             x1: x - left,
@@ -85,7 +81,7 @@ impl Undecoded {
 /// makes of it on noise.
 ///
 /// # Errors
-/// When the model cannot be read or run.
+/// When it cannot be opened so, or run.
 pub(super) fn open(
     path: &Path,
     threads: usize,
@@ -95,9 +91,11 @@ pub(super) fn open(
     if whole.provider() != Provider::Cpu {
         return Ok(None);
     }
-    let Some(mut model) = Model::open_undecoded(path, threads, Provider::Cpu)? else {
-        return Ok(None);
+    let options = ModelOptions {
+        undecoded: true,
+        ..ModelOptions::new(threads, &[Provider::Cpu])
     };
+    let mut model = Model::open(path, &options)?;
     let mut lane = DetectLane::new(input, None, 0);
     lane.fill_with_noise();
     let batch = input.batch.most();
@@ -119,23 +117,6 @@ pub(super) fn open(
         .then_some((model, head)))
 }
 
-/// The mean of a distribution over 0, 1, 2, ... whose logits these are.
-fn mean(bins: &[f32; BINS]) -> f32 {
-    let most = bins.iter().fold(f32::NEG_INFINITY, |most, bin| most.max(*bin));
-    let shares = bins.map(|bin| (bin - most).exp());
-    let sum: f32 = shares.iter().sum();
-    let weighed: f32 = shares
-        .iter()
-        .zip(0_u8..)
-        .map(|(share, bin)| share * f32::from(bin))
-        .sum();
-    weighed / sum
-}
-
-fn logistic(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
-}
-
 impl Head for Undecoded {
     fn classes(&self) -> Option<usize> {
         Some(self.classes)
@@ -145,8 +126,8 @@ impl Head for Undecoded {
         (4 * BINS + self.classes) * self.anchors.len()
     }
 
-    fn form(&self, _: usize) -> HeadForm {
-        HeadForm::Rows(4 * BINS + self.classes, self.anchors.len())
+    fn form(&self, most: usize) -> HeadForm {
+        grid_form(BoxForm::Undecoded(self.size), self.classes, self.anchors.len(), most)
     }
 
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
@@ -173,7 +154,6 @@ impl Head for Undecoded {
 mod tests {
     use std::path::PathBuf;
 
-    use flowrun_engine::infer::ModelOptions;
     use flowrun_engine::infer::runtime;
     use proptest::prelude::*;
 

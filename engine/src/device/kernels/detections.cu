@@ -1,5 +1,5 @@
-// What a head of [batch, 4 + classes, anchors] proposes, thinned out so that only what is kept is copied to the host.
-// The reference is detections.rs beside this file.
+// What a head proposes, thinned out so that only what is kept is copied to the host. It is of [batch, 4 + classes, anchors],
+// or without a model's last steps of [batch, 4 x 16 bins + classes, anchors]. The reference is detections.rs beside this file.
 
 struct Choice {
     float min_score, iou;
@@ -21,15 +21,89 @@ __device__ inline float wide(unsigned short value) {
     return out;
 }
 
+// Below all numbers; what is compiled at run time has no header that names it.
+#define NOTHING __int_as_float(0xff800000)
+
+// e to the power of a number that is at most nought, by the reference's own steps.
+__device__ inline float power(float x) {
+    if (x < -87.0f) x = -87.0f;
+    float halvings = rintf(x * 1.44269504f);
+    float rest = x - halvings * 0.693359375f - halvings * -2.12194440e-4f;
+    float sum = 1.9875691500e-4f;
+    sum = sum * rest + 1.3981999507e-3f;
+    sum = sum * rest + 8.3334519073e-3f;
+    sum = sum * rest + 4.1665795894e-2f;
+    sum = sum * rest + 1.6666665459e-1f;
+    sum = sum * rest + 0.5f;
+    return (sum * (rest * rest) + rest + 1.0f) * __int_as_float(((int)halvings + 127) << 23);
+}
+
+__device__ inline float logistic(float logit) {
+    float part = power(logit > 0.0f ? -logit : logit);
+    return (logit > 0.0f ? 1.0f : part) / (1.0f + part);
+}
+
+// A head whose boxes and scores are ready.
+struct Decoded {
+    static const unsigned int box_rows = 4;
+    __device__ float least() const { return 0.0f; }
+    __device__ float score(float best) const { return best; }
+    template <typename T>
+    __device__ void corners(const T* boxes, unsigned int anchors, unsigned int, Proposal& proposal) const {
+        float x = wide(boxes[0]), y = wide(boxes[anchors]), width = wide(boxes[2ull * anchors]), height = wide(boxes[3ull * anchors]);
+        proposal.x1 = x - width / 2.0f;
+        proposal.y1 = y - height / 2.0f;
+        proposal.x2 = x + width / 2.0f;
+        proposal.y2 = y + height / 2.0f;
+    }
+};
+
+// A head that tells of each side how its distance from the anchor's point is distributed, and of each class a logit.
+struct Undecoded {
+    static const unsigned int bins = 16, box_rows = 4 * bins;
+    unsigned int width, height;
+    __device__ float least() const { return NOTHING; }
+    __device__ float score(float best) const { return logistic(best); }
+    template <typename T>
+    __device__ void corners(const T* boxes, unsigned int anchors, unsigned int anchor, Proposal& proposal) const {
+        unsigned int stride = 8, place = anchor;
+        while (stride < 32 && place >= (width / stride) * (height / stride)) {
+            place -= (width / stride) * (height / stride);
+            stride *= 2;
+        }
+        float x = ((float)(place % (width / stride)) + 0.5f) * (float)stride;
+        float y = ((float)(place / (width / stride)) + 0.5f) * (float)stride;
+        float distances[4];
+        for (unsigned int side = 0; side < 4; side++) {
+            const T* logits = boxes + (unsigned long long)side * bins * anchors;
+            float most = NOTHING, sum = 0.0f, weighed = 0.0f;
+            for (unsigned int bin = 0; bin < bins; bin++) {
+                float logit = wide(logits[(unsigned long long)bin * anchors]);
+                most = logit > most ? logit : most;
+            }
+            for (unsigned int bin = 0; bin < bins; bin++) {
+                float share = power(wide(logits[(unsigned long long)bin * anchors]) - most);
+                sum += share;
+                weighed += share * (float)bin;
+            }
+            distances[side] = (float)stride * (weighed / sum);
+        }
+        proposal.x1 = x - distances[0];
+        proposal.y1 = y - distances[1];
+        proposal.x2 = x + distances[2];
+        proposal.y2 = y + distances[3];
+    }
+};
+
 // One thread an anchor: the best class, and a proposal where it is sure enough.
-template <typename T>
+template <typename T, typename Form>
 __device__ inline void propose(const T* head, const Choice* choices, const unsigned char* wanted, Proposal* proposals,
-                               unsigned int* counts, unsigned int classes, unsigned int anchors) {
+                               unsigned int* counts, unsigned int classes, unsigned int anchors, Form form) {
     unsigned int anchor = blockIdx.x * blockDim.x + threadIdx.x, picture = blockIdx.y;
     if (anchor >= anchors) return;
-    const T* boxes = head + (unsigned long long)picture * (4 + classes) * anchors + anchor;
-    const T* scores = boxes + 4ull * anchors;
-    float best = 0.0f;
+    const T* boxes = head + (unsigned long long)picture * (Form::box_rows + classes) * anchors + anchor;
+    const T* scores = boxes + (unsigned long long)Form::box_rows * anchors;
+    float best = form.least();
     unsigned int kind = 0;
     for (unsigned int index = 0; index < classes; index++) {
         float score = wide(scores[(unsigned long long)index * anchors]);
@@ -38,13 +112,10 @@ __device__ inline void propose(const T* head, const Choice* choices, const unsig
             kind = index;
         }
     }
+    best = form.score(best);
     if (!(best > choices[picture].min_score) || !wanted[(unsigned long long)picture * classes + kind]) return;
-    float x = wide(boxes[0]), y = wide(boxes[anchors]), width = wide(boxes[2ull * anchors]), height = wide(boxes[3ull * anchors]);
     Proposal proposal;
-    proposal.x1 = x - width / 2.0f;
-    proposal.y1 = y - height / 2.0f;
-    proposal.x2 = x + width / 2.0f;
-    proposal.y2 = y + height / 2.0f;
+    form.corners(boxes, anchors, anchor, proposal);
     bool whole = isfinite(proposal.x1) && isfinite(proposal.y1) && isfinite(proposal.x2) && isfinite(proposal.y2) && isfinite(best);
     if (!whole) return;
     proposal.score = best < 1.0f ? best : 1.0f;
@@ -57,11 +128,24 @@ __device__ inline void propose(const T* head, const Choice* choices, const unsig
 
 extern "C" __global__ void propose_f32(const float* head, const Choice* choices, const unsigned char* wanted, Proposal* proposals,
                                        unsigned int* counts, unsigned int classes, unsigned int anchors) {
-    propose(head, choices, wanted, proposals, counts, classes, anchors);
+    propose(head, choices, wanted, proposals, counts, classes, anchors, Decoded());
 }
 extern "C" __global__ void propose_f16(const unsigned short* head, const Choice* choices, const unsigned char* wanted,
                                        Proposal* proposals, unsigned int* counts, unsigned int classes, unsigned int anchors) {
-    propose(head, choices, wanted, proposals, counts, classes, anchors);
+    propose(head, choices, wanted, proposals, counts, classes, anchors, Decoded());
+}
+
+extern "C" __global__ void decode_f32(const float* head, const Choice* choices, const unsigned char* wanted, Proposal* proposals,
+                                      unsigned int* counts, unsigned int classes, unsigned int anchors, unsigned int width,
+                                      unsigned int height) {
+    Undecoded form = {width, height};
+    propose(head, choices, wanted, proposals, counts, classes, anchors, form);
+}
+extern "C" __global__ void decode_f16(const unsigned short* head, const Choice* choices, const unsigned char* wanted,
+                                      Proposal* proposals, unsigned int* counts, unsigned int classes, unsigned int anchors,
+                                      unsigned int width, unsigned int height) {
+    Undecoded form = {width, height};
+    propose(head, choices, wanted, proposals, counts, classes, anchors, form);
 }
 
 __device__ inline float overlap(const Kept& a, const Kept& b) {

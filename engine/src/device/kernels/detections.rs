@@ -41,13 +41,93 @@ pub struct Kept {
     pub class: u32,
 }
 
-/// Reads a head of `[places, 4 + classes, anchors]` into proposals.
+/// Bins of the distribution of a side's distance from its anchor's point (Li et al., Generalized Focal Loss, 2020).
+pub const BINS: usize = 16;
+
+/// How a head tells boxes and scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoxForm {
+    /// Ready: rows of centre x, centre y, width and height, and of scores.
+    Decoded,
+    /// Of a model without its last steps, with an input so many pixels across and down: [`BINS`] rows for each side, and of
+    /// logits.
+    Undecoded([u32; 2]),
+}
+
+impl BoxForm {
+    /// Rows before those of the classes.
+    pub fn rows(self) -> usize {
+        match self {
+            BoxForm::Decoded => 4,
+            BoxForm::Undecoded(_) => 4 * BINS,
+        }
+    }
+}
+
+/// Pixels between the anchors of a model's three grids, the finest first.
+const STRIDES: [u32; 3] = [8, 16, 32];
+
+/// How many anchors a model has whose input is so many pixels across and down.
+pub fn anchors_of([width, height]: [u32; 2]) -> usize {
+    let grids = STRIDES.map(|stride| (width / stride) as usize * (height / stride) as usize);
+    grids.iter().sum()
+}
+
+/// The point of an anchor, and its stride.
+pub fn anchor_of([width, height]: [u32; 2], anchor: usize) -> [f32; 3] {
+    let (mut stride, mut place) = (STRIDES[0], anchor as u32);
+    while stride < STRIDES[2] && place >= (width / stride) * (height / stride) {
+        place -= (width / stride) * (height / stride);
+        stride *= 2;
+    }
+    let across = (width / stride).max(1);
+    let at = |place: u32| (place as f32 + 0.5) * stride as f32;
+    [at(place % across), at(place / across), stride as f32]
+}
+
+/// The mean of a distribution over 0, 1, 2, ... whose logits these are.
+pub fn mean_bin(logits: &[f32; BINS]) -> f32 {
+    let (mut most, mut sum, mut weighed) = (f32::NEG_INFINITY, 0.0, 0.0);
+    for logit in logits {
+        most = if *logit > most { *logit } else { most };
+    }
+    for (bin, logit) in (0_u8..).zip(logits) {
+        let share = power(*logit - most);
+        sum += share;
+        weighed += share * f32::from(bin);
+    }
+    weighed / sum
+}
+
+/// The logistic function.
+pub fn logistic(logit: f32) -> f32 {
+    let part = power(if logit > 0.0 { -logit } else { logit });
+    (if logit > 0.0 { 1.0 } else { part }) / (1.0 + part)
+}
+
+/// e to the power of a number that is at most nought, by sums and products alone, so that all devices agree to the bit
+/// (`expf` of Moshier's Cephes library, 1989).
+fn power(x: f32) -> f32 {
+    // Written so that what is no number stays none.
+    let x = if x < -87.0 { -87.0 } else { x };
+    let halvings = (x * std::f32::consts::LOG2_E).round_ties_even();
+    let rest = x - halvings * 0.693_359_4 - halvings * -2.121_944_4e-4;
+    let factors = [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+    let sum = factors
+        .iter()
+        .fold(1.987_569_2e-4_f32, |sum, factor| sum * rest + factor);
+    (sum * (rest * rest) + rest + 1.0) * f32::from_bits((((halvings as i32) + 127) as u32) << 23)
+}
+
+/// Reads a head of `[places, boxes + classes, anchors]` into proposals.
 #[derive(Clone, Copy, Debug)]
 pub struct Propose {
     /// The head's answer.
     pub head: u64,
     /// Whether it is of fp16 rather than fp32.
     pub half: bool,
+    /// How it tells boxes and scores.
+    pub boxes: BoxForm,
     /// One [`Choice`] a place.
     pub choices: u64,
     /// For each place and class one byte: 1 where it is wanted.
@@ -93,7 +173,7 @@ impl Propose {
         }
     }
 
-    pub(super) fn arguments(&self) -> [u64; 7] {
+    pub(super) fn arguments(&self) -> [u64; 9] {
         let Propose {
             head,
             choices,
@@ -104,12 +184,27 @@ impl Propose {
             anchors,
             ..
         } = *self;
-        [head, choices, wanted, proposals, counts, classes.into(), anchors.into()]
+        let [width, height] = match self.boxes {
+            BoxForm::Decoded => [0, 0],
+            BoxForm::Undecoded(size) => size,
+        };
+        [
+            head,
+            choices,
+            wanted,
+            proposals,
+            counts,
+            classes.into(),
+            anchors.into(),
+            width.into(),
+            height.into(),
+        ]
     }
 
     pub(super) unsafe fn on_host(&self) {
         let (places, classes, anchors) = (self.places as usize, self.classes as usize, self.anchors as usize);
-        let numbers = (4 + classes) * anchors;
+        let box_rows = self.boxes.rows();
+        let numbers = (box_rows + classes) * anchors;
         for place in 0..places {
             let value = |row: usize, anchor: usize| {
                 let at = place * numbers + row * anchors + anchor;
@@ -132,18 +227,24 @@ impl Propose {
                 )
             };
             for anchor in 0..anchors {
-                let (mut best, mut class) = (0.0, 0);
+                let least = match self.boxes {
+                    BoxForm::Decoded => 0.0,
+                    BoxForm::Undecoded(_) => f32::NEG_INFINITY,
+                };
+                let (mut best, mut class) = (least, 0);
                 for index in 0..classes {
-                    let score = value(4 + index, anchor);
+                    let score = value(box_rows + index, anchor);
                     if score > best {
                         (best, class) = (score, index);
                     }
                 }
+                if let BoxForm::Undecoded(_) = self.boxes {
+                    best = logistic(best);
+                }
                 if best <= choice.min_score || wanted[class] == 0 {
                     continue;
                 }
-                let [x, y, width, height] = [0, 1, 2, 3].map(|row| value(row, anchor));
-                let corners = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
+                let corners = self.boxes.corners(anchor, &|row| value(row, anchor));
                 if !corners.iter().chain([&best]).all(|number| number.is_finite()) {
                     continue;
                 }
@@ -155,6 +256,24 @@ impl Propose {
                     unused: 0,
                 };
                 *count += 1;
+            }
+        }
+    }
+}
+
+impl BoxForm {
+    /// Left, top, right and bottom of an anchor's box, out of its rows.
+    fn corners(self, anchor: usize, row: &dyn Fn(usize) -> f32) -> [f32; 4] {
+        match self {
+            BoxForm::Decoded => {
+                let [x, y, width, height] = [0, 1, 2, 3].map(row);
+                [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0]
+            }
+            BoxForm::Undecoded(size) => {
+                let [x, y, stride] = anchor_of(size, anchor);
+                let distance = |side: usize| stride * mean_bin(&std::array::from_fn(|bin| row(side * BINS + bin)));
+                let [left, top, right, bottom] = [0, 1, 2, 3].map(distance);
+                [x - left, y - top, x + right, y + bottom]
             }
         }
     }
@@ -253,5 +372,16 @@ mod tests {
             (size_of::<Choice>(), size_of::<Proposal>(), size_of::<Kept>()),
             (16, 32, 24)
         );
+    }
+
+    #[test]
+    fn powers_are_those_of_e() {
+        for step in 0..200_000 {
+            let x = -87.0 * (step as f32 / 200_000.0);
+            let (here, wanted) = (f64::from(power(x)), f64::from(x).exp());
+            assert!((here - wanted).abs() <= 2e-7 * wanted, "e^{x}: {here} for {wanted}");
+        }
+        assert_eq!((power(0.0), logistic(0.0), logistic(f32::INFINITY)), (1.0, 0.5, 1.0));
+        assert!(power(f32::NEG_INFINITY) < 1e-37 && power(f32::NAN).is_nan());
     }
 }

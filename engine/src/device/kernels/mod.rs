@@ -10,7 +10,9 @@ mod letterbox;
 mod overlay;
 
 pub use complexity::Complexity;
-pub use detections::{Choice, Kept, Proposal, Propose, Suppress};
+pub use detections::{
+    BINS, BoxForm, Choice, Kept, Proposal, Propose, Suppress, anchor_of, anchors_of, logistic, mean_bin,
+};
 pub use letterbox::{Letterbox, Placed, format_number};
 pub use overlay::{Outline, Overlay};
 
@@ -22,11 +24,13 @@ pub const SOURCE: &str = concat!(
 );
 
 /// The kernels in [`SOURCE`], by name, in the order of [`Work::index`].
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 9] = [
     "letterbox_f32",
     "letterbox_f16",
     "propose_f32",
     "propose_f16",
+    "decode_f32",
+    "decode_f16",
     "suppress",
     "overlay",
     "complexity",
@@ -56,18 +60,18 @@ pub struct Shape {
     pub block: [u32; 3],
 }
 
-/// Arguments as the driver reads them: each in the low bytes of a word.
-pub type Arguments = ([u64; 8], usize);
+/// Arguments as the driver reads them: each in the low bytes of a word. A kernel that takes fewer leaves the last ones unread.
+pub type Arguments = ([u64; 9], usize);
 
 impl Work {
     /// Which of [`NAMES`] it is.
     pub fn index(&self) -> usize {
         match self {
             Work::Letterbox(work) => usize::from(work.half),
-            Work::Propose(work) => 2 + usize::from(work.half),
-            Work::Suppress(_) => 4,
-            Work::Overlay(_) => 5,
-            Work::Complexity(_) => 6,
+            Work::Propose(work) => 2 + 2 * usize::from(work.boxes != BoxForm::Decoded) + usize::from(work.half),
+            Work::Suppress(_) => 6,
+            Work::Overlay(_) => 7,
+            Work::Complexity(_) => 8,
         }
     }
 
@@ -84,7 +88,7 @@ impl Work {
 
     /// Arguments in the kernel's order.
     pub fn arguments(&self) -> Arguments {
-        let mut words = [0; 8];
+        let mut words = [0; 9];
         let count = match self {
             Work::Letterbox(work) => fill(&mut words, &work.arguments()),
             Work::Propose(work) => fill(&mut words, &work.arguments()),
@@ -113,7 +117,7 @@ impl Work {
     }
 }
 
-fn fill(words: &mut [u64; 8], arguments: &[u64]) -> usize {
+fn fill(words: &mut [u64; 9], arguments: &[u64]) -> usize {
     words[..arguments.len()].copy_from_slice(arguments);
     arguments.len()
 }

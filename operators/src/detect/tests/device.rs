@@ -1,12 +1,16 @@
 //! `detect` on devices: the twin always, NVIDIA's where there is one. Against the same on the host.
 
 use flowrun_engine::device::{
-    CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, every_device, found, letterboxed,
+    BoxForm, CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, anchors_of, every_device, found,
+    letterboxed,
 };
 
+use super::super::head::Head;
 use super::super::ladder::OpenDevice;
 use super::super::letterbox::fit;
+use super::super::undecoded::Undecoded;
 use super::*;
+use crate::testing::video::junction;
 
 const FORMATS: [PixelFormat; 6] = [
     PixelFormat::Yuv420,
@@ -141,63 +145,86 @@ fn settings(min_score: f32, iou: f32, max: usize, agnostic: bool, classes: Optio
     }
 }
 
-/// Heads whose boxes overlap a lot, with scores that come twice.
+/// Heads whose boxes overlap a lot, with scores that come twice; of a place one score is no number, and one box is endless.
 fn heads(shape: HeadShape, pictures: usize, seed: u64, sure: u8) -> Vec<f32> {
-    let bytes = noise(seed, pictures * (4 + shape.classes) * shape.anchors);
+    let bytes = noise(seed, pictures * shape.rows() * shape.anchors);
+    let box_rows = shape.boxes.rows();
     let number = |(at, byte): (usize, &u8)| {
-        let row = at / shape.anchors % (4 + shape.classes);
-        match row {
-            0 | 1 => f32::from(*byte) / 2.0,
-            2 | 3 => 10.0 + f32::from(*byte) / 8.0,
-            _ if *byte < sure => 0.0,
-            _ => f32::from(*byte) / 256.0,
+        let (row, level) = (at / shape.anchors % shape.rows(), f32::from(*byte));
+        match shape.boxes {
+            BoxForm::Decoded if row < 2 => level / 2.0,
+            BoxForm::Decoded if row < box_rows => 10.0 + level / 8.0,
+            BoxForm::Decoded if *byte < sure => 0.0,
+            BoxForm::Decoded => level / 256.0,
+            BoxForm::Undecoded(_) if row < box_rows => level / 32.0 - 4.0,
+            BoxForm::Undecoded(_) if *byte < sure => -9.0,
+            BoxForm::Undecoded(_) => level / 32.0 - 4.0,
         }
     };
-    bytes.iter().enumerate().map(number).collect()
+    let mut numbers: Vec<f32> = bytes.iter().enumerate().map(number).collect();
+    numbers[box_rows * shape.anchors + 3] = f32::NAN;
+    numbers[2] = f32::INFINITY;
+    numbers
+}
+
+/// Holds what devices find in such heads to what `head` does.
+fn assert_boxes_are_the_hosts(head: &dyn Head, shape: HeadShape, sure: u8) {
+    let odd = |class: usize| class.is_multiple_of(2);
+    let all = [
+        settings(0.25, 0.45, 100, false, None),
+        settings(0.5, 0.7, 300, true, None),
+        settings(0.0, 0.0, 5, false, None),
+        settings(0.25, 0.45, 1000, false, Some((0..shape.classes).map(odd).collect())),
+    ];
+    let choices: Vec<_> = all
+        .iter()
+        .map(|settings| (accelerated::choice(settings), settings.classes.as_deref()))
+        .collect();
+    let mut numbers = heads(shape, all.len(), 9 + shape.classes as u64, sure);
+    for half in [false, true] {
+        if half {
+            numbers
+                .iter_mut()
+                .for_each(|number| *number = f16::from_f32(*number).to_f32());
+        }
+        for device in every_device() {
+            let got = found(&device, &numbers, half, shape, &choices).unwrap();
+            for (place, settings) in all.iter().enumerate() {
+                let mut wanted = Vec::new();
+                let numbers = &numbers[place * head.picture_len()..][..head.picture_len()];
+                head.read(numbers, settings, &mut HeadScratch::default(), &mut wanted);
+                let got: Vec<Candidate> = got[place].iter().map(accelerated::candidate).collect();
+                assert_eq!(got, wanted, "{device:?} {shape:?} half {half} {settings:?}");
+                assert!(!got.is_empty(), "{shape:?} {settings:?}: nothing is held to anything");
+            }
+        }
+    }
 }
 
 #[test]
 fn gpu_boxes_are_the_hosts() {
-    let shapes = [(1, 7, 40), (3, 33, 128), (80, 8400, 250)];
-    for device in every_device() {
-        for (classes, anchors, sure) in shapes {
-            let shape = HeadShape { classes, anchors };
-            let all = [
-                settings(0.25, 0.45, 100, false, None),
-                settings(0.5, 0.7, 300, true, None),
-                settings(0.0, 0.0, 5, false, None),
-                settings(
-                    0.25,
-                    0.45,
-                    1000,
-                    false,
-                    Some((0..classes).map(|class| class % 2 == 0).collect()),
-                ),
-            ];
-            let mut numbers = heads(shape, all.len(), 9 + classes as u64, sure);
-            numbers[4 * anchors + 3] = f32::NAN;
-            numbers[2] = f32::INFINITY;
-            for half in [false, true] {
-                if half {
-                    numbers
-                        .iter_mut()
-                        .for_each(|number| *number = f16::from_f32(*number).to_f32());
-                }
-                let choices: Vec<_> = all
-                    .iter()
-                    .map(|settings| (accelerated::choice(settings), settings.classes.as_deref()))
-                    .collect();
-                let got = found(&device, &numbers, half, shape, &choices).unwrap();
-                let head = head_of(&[1, 4 + classes, anchors], 1, Some(classes)).unwrap();
-                for (place, settings) in all.iter().enumerate() {
-                    let mut wanted = Vec::new();
-                    let numbers = &numbers[place * head.picture_len()..][..head.picture_len()];
-                    head.read(numbers, settings, &mut HeadScratch::default(), &mut wanted);
-                    let got: Vec<Candidate> = got[place].iter().map(accelerated::candidate).collect();
-                    assert_eq!(got, wanted, "{device:?} {shape:?} half {half} {settings:?}");
-                }
-            }
-        }
+    for (classes, anchors, sure) in [(1, 7, 40), (3, 33, 128), (80, 8400, 250)] {
+        let shape = HeadShape {
+            boxes: BoxForm::Decoded,
+            classes,
+            anchors,
+        };
+        let head = head_of(&[1, shape.rows(), anchors], 1, Some(classes)).unwrap();
+        assert_boxes_are_the_hosts(&*head, shape, sure);
+    }
+}
+
+#[test]
+fn gpu_boxes_of_a_model_without_its_last_steps_are_the_hosts() {
+    for (classes, width, height, sure) in [(1, 64, 32, 40), (3, 96, 160, 128), (80, 640, 640, 250)] {
+        let size = Size { width, height };
+        let shape = HeadShape {
+            boxes: BoxForm::Undecoded([width, height]),
+            classes,
+            anchors: anchors_of([width, height]),
+        };
+        let head = Undecoded::of(size, shape.rows(), shape.anchors).unwrap();
+        assert_boxes_are_the_hosts(&head, shape, sure);
     }
 }
 
@@ -443,41 +470,63 @@ fn gpu_bad_frames_fail_alone() {
     }
 }
 
+/// Holds what each device finds with a model of YOLO's, opened without its last steps, to what the host finds.
+fn assert_found_as_on_the_host(model: &Path, pictures: &[Arc<Picture>]) {
+    let (host, _) = detect_by(model, "cpu", &[]);
+    assert!(host.opened.host.is_undecoded, "{}", model.display());
+    let wanted = answers(&host, pictures);
+    let sure = |found: &Detection| found.score >= 0.35;
+    assert!(wanted.iter().any(|found| found.as_ref().unwrap().iter().any(sure)));
+    for (name, provider) in on_devices() {
+        let (device, _) = detect_by(model, name, &[]);
+        assert_eq!(device.provider(), provider, "{:?}", device.refusals());
+        for (picture, (wanted, got)) in wanted.iter().zip(answers(&device, pictures)).enumerate() {
+            let mut got = got.unwrap();
+            for wanted in wanted.as_ref().unwrap().iter().filter(|wanted| sure(wanted)) {
+                let near = |other: &Detection| other.class == wanted.class && other.bbox.iou(&wanted.bbox) >= 0.97;
+                let best = got
+                    .iter()
+                    .position(near)
+                    .unwrap_or_else(|| panic!("picture {picture} on {name}: no {wanted:?}"));
+                let other = got.swap_remove(best);
+                assert!(
+                    (other.score - wanted.score).abs() <= 0.03,
+                    "picture {picture} on {name}: {other:?}, not {wanted:?}"
+                );
+            }
+            assert!(
+                got.iter().all(|unmatched| unmatched.score < 0.38),
+                "picture {picture} on {name}: {got:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn gpu_photos_are_found_as_on_the_host() {
     let Some(data) = reference_data() else { return };
     if !has_runtime() {
         return;
     }
-    let model = data.join("models/yolo11n-coco.onnx");
-    let pictures: Vec<_> = golden::PHOTOS
-        .iter()
-        .map(|name| golden::photo(&data.join(format!("images/{name}.jpg"))))
-        .collect();
-    let (host, _) = detect_by(&model, "cpu", &[]);
-    let wanted = answers(&host, &pictures);
-    for (name, _) in on_devices() {
-        let (device, _) = detect_by(&model, name, &[]);
-        for ((photo, wanted), got) in golden::PHOTOS.iter().zip(&wanted).zip(answers(&device, &pictures)) {
-            let mut got = got.unwrap();
-            for wanted in wanted.as_ref().unwrap().iter().filter(|wanted| wanted.score >= 0.35) {
-                let near = |other: &Detection| other.class == wanted.class && other.bbox.iou(&wanted.bbox) >= 0.97;
-                let best = got
-                    .iter()
-                    .position(near)
-                    .unwrap_or_else(|| panic!("{photo} on {name}: no {wanted:?}"));
-                let other = got.swap_remove(best);
-                assert!(
-                    (other.score - wanted.score).abs() <= 0.03,
-                    "{photo} on {name}: {other:?}, not {wanted:?}"
-                );
-            }
-            assert!(
-                got.iter().all(|unmatched| unmatched.score < 0.38),
-                "{photo} on {name}: {got:?}"
-            );
-        }
+    let photo = |name: &&str| golden::photo(&data.join(format!("images/{name}.jpg")));
+    let pictures: Vec<_> = golden::PHOTOS.iter().map(photo).collect();
+    assert_found_as_on_the_host(&data.join("models/yolo11n-coco.onnx"), &pictures);
+}
+
+#[test]
+fn gpu_vehicles_are_found_as_on_the_host() {
+    if !has_runtime() {
+        return;
     }
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/demo-yolo11n.onnx");
+    let frames = junction("640x360", 40, 2.0);
+    let pictures: Vec<_> = frames
+        .iter()
+        .skip(20)
+        .step_by(8)
+        .map(|(_, frame)| frame.picture.clone())
+        .collect();
+    assert_found_as_on_the_host(&model, &pictures);
 }
 
 /// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
@@ -494,7 +543,7 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
         let mut opened = Arc::into_inner(detect.opened).unwrap();
         let model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
         let input = input_of(&model, Some(32)).unwrap();
-        let form = opened.head.form(100);
+        let (undecoded, form) = (opened.host.is_undecoded, opened.host.head.form(100));
         let climb = Climb {
             wanted: &|seat| Wanted {
                 seat,
@@ -504,6 +553,7 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
                 input: &input,
                 input_name: &model.input().name,
                 symbol: model.batch_symbol(),
+                undecoded,
                 head: form,
                 batch: Some(32),
                 lanes: 2,

@@ -114,7 +114,7 @@ fn one_that_is_not_named_makes_way_for_the_next() {
             None,
         )
         .unwrap();
-        let form = opened.head.form(USUAL_MOST);
+        let (undecoded, form) = (opened.host.is_undecoded, opened.host.head.form(USUAL_MOST));
         let climb = Climb {
             wanted: &|seat| Wanted {
                 seat,
@@ -125,6 +125,7 @@ fn one_that_is_not_named_makes_way_for_the_next() {
                 input: &input,
                 input_name: "images",
                 symbol: Some("batch"),
+                undecoded,
                 head: form,
                 batch: None,
                 lanes: LANES,
