@@ -250,7 +250,7 @@ unsafe impl Device for Gpu {
         let kernel = self.kernel(work.index())?;
         let ([columns, rows, layers], [across, down, deep]) = (work.shape().grid, work.shape().block);
         let (mut words, count) = work.arguments();
-        let mut places: [*mut c_void; 8] = std::array::from_fn(|index| (&raw mut words[index]).cast());
+        let mut places = words.each_mut().map(|word| std::ptr::from_mut(word).cast::<c_void>());
         // SAFETY: the arguments are the kernel's, each in the low bytes of a word; for the rest, as the caller promises.
         let launched = unsafe {
             result::launch_kernel(
