@@ -26,6 +26,8 @@ pub(super) struct Climb<'a> {
     pub params: &'a ModelParams,
     /// Opens a provider's device.
     pub open: OpenDevice<'a>,
+    /// Why devices that it is to be tried on cannot be opened.
+    pub closed: &'a [String],
     /// What the graph demands of each.
     pub floor: Option<&'a Floor>,
     /// Opens the model once more on the host, by one of these.
@@ -43,8 +45,12 @@ impl Climb<'_> {
     /// When devices are there and have too little memory; when a provider that the graph asks for by name is under the
     /// floor, or nothing that is left is good enough.
     pub fn climb(&self, opened: &mut Opened, ladder: &[Provider], seats: Vec<Seat>) -> Result<()> {
-        if seats.is_empty() {
-            without_device(opened, ladder);
+        match seats.is_empty() {
+            true => self.without_device(opened, ladder),
+            false => self
+                .closed
+                .iter()
+                .for_each(|cause| tracing::warn!(cause, "a device is done without")),
         }
         let (mut found, mut unfit, mut full) = (Vec::new(), Vec::new(), None);
         for seat in seats {
@@ -71,6 +77,22 @@ impl Climb<'_> {
         let posts = posts.map(|(seat, found)| Post::on_device(seat, found, host, policy));
         opened.posts = Posts::new(posts.collect(), || Post::on_host(host, policy));
         Ok(())
+    }
+
+    /// Says why no provider of a ladder has a device.
+    fn without_device(&self, opened: &mut Opened, ladder: &[Provider]) {
+        for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
+            let refusal = absent(provider).unwrap_or_else(|| {
+                let cause = self.closed.join("; ");
+                tracing::warn!(%provider, cause, "a provider cannot be used; the next one is tried");
+                Refusal {
+                    provider,
+                    cause,
+                    is_loss: true,
+                }
+            });
+            refuse(opened, refusal);
+        }
     }
 
     /// The best accelerator of a device; none where no provider takes the model there.
@@ -190,17 +212,5 @@ impl Climb<'_> {
 fn refuse(opened: &mut Opened, refusal: Refusal) {
     if !opened.refusals.contains(&refusal) {
         opened.refusals.push(refusal);
-    }
-}
-
-/// Says why no provider of a ladder has a device.
-fn without_device(opened: &mut Opened, ladder: &[Provider]) {
-    for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
-        let refusal = absent(provider).unwrap_or_else(|| Refusal {
-            provider,
-            cause: "none of its devices can be opened".into(),
-            is_loss: true,
-        });
-        refuse(opened, refusal);
     }
 }

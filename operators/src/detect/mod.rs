@@ -298,7 +298,7 @@ impl Detect {
             Ok((other.provider(), Host::new(path, other, shares[0], &input, head)))
         };
         let (undecoded, form) = (opened.host.is_undecoded, opened.host.head.form(most_kept));
-        let seats = seats(ladder, devices, &model_params.device);
+        let (seats, closed) = seats(ladder, devices, &model_params.device);
         let streams = streams(base, &seats)?;
         let climb = Climb {
             wanted: &|seat| Wanted {
@@ -317,6 +317,7 @@ impl Detect {
             params: model_params,
             floor: floor.as_ref(),
             open: &Accelerator::new,
+            closed: &closed,
             again: &again,
         };
         climb.climb(&mut opened, ladder, seats).map_err(about)?;

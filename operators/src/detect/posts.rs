@@ -13,18 +13,24 @@ use flowrun_engine::rows::CameraId;
 
 use super::accelerated::Accelerator;
 
-/// The devices that a model is to be tried on.
-pub(super) fn seats(ladder: &[Provider], devices: &Devices, asked: &[usize]) -> Vec<Seat> {
+/// The devices that a model is to be tried on, and why there is none with a number that it is to be tried on too.
+pub(super) fn seats(ladder: &[Provider], devices: &Devices, asked: &[usize]) -> (Vec<Seat>, Vec<String>) {
     let Some(best) = ladder.iter().find(|provider| provider.is_on_device()) else {
-        return Vec::new();
+        return Default::default();
     };
     let set = devices.of_kind(match best {
         Provider::Twin => DeviceKind::Twin,
         _ => DeviceKind::Cuda,
     });
     let ordinals = set.ordinals().into_iter();
-    let wanted = ordinals.filter(|ordinal| asked.is_empty() || asked.contains(ordinal));
-    wanted.filter_map(|ordinal| set.seat(ordinal).ok()).collect()
+    let (mut seats, mut closed) = (Vec::new(), Vec::new());
+    for ordinal in ordinals.filter(|ordinal| asked.is_empty() || asked.contains(ordinal)) {
+        match set.seat(ordinal) {
+            Ok(seat) => seats.push(seat),
+            Err(fault) => closed.push(format!("device {ordinal} cannot be opened: {fault}")),
+        }
+    }
+    (seats, closed)
 }
 
 /// A model on a device, or on the host's processor alone.

@@ -538,7 +538,7 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
     }
     let path = fixtures().join("dynamic.onnx");
     let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
-    let climbed = |open: OpenDevice<'_>| {
+    let climbed = |open: OpenDevice<'_>, closed: &[String]| {
         let (detect, _) = detect_by(&path, "cpu", &[("batch", "32")]);
         let mut opened = Arc::into_inner(detect.opened).unwrap();
         let model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
@@ -560,21 +560,24 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
             },
             params: &params,
             open,
+            closed,
             floor: None,
             again: &|_| panic!("the host's provider stays"),
         };
         let seat = Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap();
-        let climbed = climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu], vec![seat]);
-        climbed.map(|()| (!opened.posts.is_host(), opened.refusals.len()))
+        let seats = if closed.is_empty() { vec![seat] } else { Vec::new() };
+        let climbed = climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu], seats);
+        let causes: Vec<String> = opened.refusals.iter().map(ToString::to_string).collect();
+        climbed.map(|()| (!opened.posts.is_host(), causes))
     };
     let of = |mebibytes: usize| {
         let twin = Twin::new(mebibytes << 20);
         let device: Arc<dyn Device> = twin.clone();
         let open = |provider, wanted: &Wanted<'_>| Accelerator::on(device.clone(), provider, wanted);
-        (climbed(&open), twin)
+        (climbed(&open, &[]), twin)
     };
     let (enough, _) = of(1 << 10);
-    assert_eq!(enough.unwrap(), (true, 0));
+    assert_eq!(enough.unwrap(), (true, Vec::new()));
     let (refused, twin) = of(1);
     let error = refused.unwrap_err();
     for part in [
@@ -588,5 +591,8 @@ fn a_device_with_too_little_memory_is_refused_with_the_sums() {
     assert!(error.remedy.unwrap().contains("`batch="));
     assert_eq!(twin.taken_bytes(), 0, "what was opened is given back");
     let missing = |_: Provider, _: &Wanted<'_>| Err(OperatorError::new("no device: none is here").into());
-    assert_eq!(climbed(&missing).unwrap(), (false, 1));
+    let refused_by = |cause: &str| (false, vec![format!("CPU twin: {cause}")]);
+    assert_eq!(climbed(&missing, &[]).unwrap(), refused_by("no device: none is here"));
+    let closed = ["device 0 cannot be opened: no device: busy".to_owned()];
+    assert_eq!(climbed(&missing, &closed).unwrap(), refused_by(&closed[0]));
 }

@@ -133,6 +133,7 @@ fn one_that_is_not_named_makes_way_for_the_next() {
             params: &model_params,
             floor: Some(&floor),
             open: &Accelerator::new,
+            closed: &[],
             again: &|_| panic!("the host's provider is what is to be agreed with"),
         };
         let seat = Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap();
