@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use support::{Folder, Said, flowrun, on_file, root, said};
+use support::{Folder, Said, flowrun, has_onnx_runtime, on_file, root, said};
 
 /// One endless camera whose tracks go to a file.
 const ENDLESS: &str = r#"
@@ -609,5 +609,66 @@ fn an_included_file_is_named_with_its_own_lines() {
     assert_eq!(
         (&label["start"], &label["from"]["line"]),
         (&Value::from(31), &Value::from(2))
+    );
+}
+
+#[test]
+fn a_table_of_ranges_is_made_of_pictures_and_an_engine_takes_it() {
+    if !has_onnx_runtime() {
+        println!("skipped: no ONNX Runtime");
+        return;
+    }
+    let folder = Folder::new();
+    let model = folder.path("demo.onnx");
+    std::fs::copy(root().join("models/demo-yolo11n.onnx"), &model).unwrap();
+    let calibrate = |images: &str, output: &str| {
+        let mut command = flowrun();
+        command.args(["model", "calibrate"]).arg(&model);
+        command.arg("--images").arg(folder.path(images));
+        command.arg("--output").arg(folder.path(output));
+        said(command.output().unwrap())
+    };
+    std::fs::create_dir(folder.path("none")).unwrap();
+    let empty = calibrate("none", "ranges.flatbuffers");
+    assert_eq!(empty.code, Some(1));
+    tells(&empty.err, &["holds no pictures", "give a folder of JPEG or PNG files"]);
+    // A bitmap of 2 x 1 pixels of 24 bits.
+    let numbers = [62_u32, 0, 54, 40, 2, 1, 1 | 24 << 16, 0, 8, 0, 0, 0, 0];
+    let bytes = numbers.iter().flat_map(|number| number.to_le_bytes());
+    let bytes = b"BM"
+        .iter()
+        .copied()
+        .chain(bytes)
+        .chain([9, 99, 199, 29, 129, 229, 0, 0]);
+    folder.write("photos/two.bmp", bytes.collect::<Vec<u8>>());
+    let named = calibrate("photos", "ranges.table");
+    assert_eq!(named.code, Some(1));
+    tells(&named.err, &["let its name end in `.flatbuffers`"]);
+    let made = calibrate("photos", "ranges.flatbuffers");
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    tells(&made.out, &["pictures      1", "precision=int8 calibration="]);
+    let built = flowrun()
+        .args([
+            "model",
+            "build",
+            "--provider",
+            "twin",
+            "--precision",
+            "int8",
+            "--calibration",
+        ])
+        .arg(folder.path("ranges.flatbuffers"))
+        .arg(&model)
+        .env("FLOWRUN_CACHE", folder.path("cache"))
+        .output();
+    let built = said(built.unwrap());
+    assert_eq!(built.code, Some(0), "{}", built.err);
+    tells(&built.out, &["engine is there"]);
+    let mut left = folder.names();
+    left.retain(|name| !name.starts_with("cache"));
+    assert_eq!(
+        left,
+        ["demo.onnx", "photos/two.bmp", "ranges.flatbuffers"],
+        "nothing is half written"
     );
 }

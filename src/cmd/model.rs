@@ -1,4 +1,5 @@
-//! `flowrun model`: what a model answers on one provider and on another, and TensorRT engines ahead of time.
+//! `flowrun model`: what a model answers on one provider and on another, TensorRT engines ahead of time, and the ranges that
+//! int8 needs.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::Provider;
 use flowrun_operators::detect::Alone;
+use flowrun_operators::detect::calibrate::calibrate;
 use flowrun_operators::detect::compare::{Agreement, asked_for, labels_from_text, mean_average_precision};
 use flowrun_operators::source::photo::{photo, photos};
 
@@ -21,6 +23,8 @@ pub struct Model {
 enum Command {
     /// Builds a model's TensorRT engine and keeps it for later runs
     Build(Build),
+    /// Shows a model pictures and writes the table of ranges that int8 needs
+    Calibrate(Calibrate),
     /// Says how far two models, or one on two providers, agree on pictures
     Compare(Compare),
 }
@@ -121,6 +125,18 @@ impl Numbers {
 }
 
 #[derive(Args)]
+struct Calibrate {
+    /// The ONNX file
+    model: PathBuf,
+    /// A folder of pictures as the cameras show them; a few dozen do
+    #[arg(long)]
+    images: PathBuf,
+    /// Where to write the table [default: MODEL.flatbuffers]
+    #[arg(long, short)]
+    output: Option<PathBuf>,
+}
+
+#[derive(Args)]
 struct Compare {
     /// The first ONNX file
     first: PathBuf,
@@ -153,6 +169,7 @@ impl Model {
     pub fn execute(&self) -> Exit {
         let done = match &self.command {
             Command::Build(build) => build.execute().map(|()| true),
+            Command::Calibrate(calibrate) => calibrate.execute().map(|()| true),
             Command::Compare(compare) => compare.execute(),
         };
         match done {
@@ -213,6 +230,29 @@ fn beside_a_run() -> std::io::Result<()> {
         std::process::exit(1);
     });
     thread.map(drop)
+}
+
+impl Calibrate {
+    fn execute(&self) -> Result<()> {
+        let output = self
+            .output
+            .clone()
+            .unwrap_or_else(|| self.model.with_extension("flatbuffers"));
+        if output.extension().is_none_or(|extension| extension != "flatbuffers") {
+            let cause = format!("`{}` would not be known for a table of this kind", output.display());
+            return Err(OperatorError::new(cause).help("let its name end in `.flatbuffers`"));
+        }
+        let pictures = photos(&self.images)?;
+        let made = calibrate(&self.model, &pictures)?;
+        let about = |error: std::io::Error| format!("`{}` cannot be written: {error}", output.display());
+        let partial = output.with_extension("flatbuffers.partial");
+        std::fs::write(&partial, &made.table).map_err(about)?;
+        std::fs::rename(&partial, &output).map_err(about)?;
+        println!("pictures      {}", pictures.len());
+        println!("tensors       {}", made.tensors);
+        println!("in the graph  precision=int8 calibration=\"{}\"", output.display());
+        Ok(())
+    }
 }
 
 impl Compare {

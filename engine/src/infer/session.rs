@@ -162,7 +162,7 @@ impl Model {
         let is_of_table = |refusal: &Refusal| refusal.provider == Provider::TensorRt && refusal.cause.contains("INT8");
         let has_table = options.placement.tensorrt.calibration.is_some();
         let remedy = match has_table && refusals.iter().any(is_of_table) {
-            true => "write the calibration table anew, with ranges that are symmetric about zero".into(),
+            true => "make the table anew, as `flowrun model calibrate` does".into(),
             false => format!(
                 "export the model for an opset that ONNX Runtime {} knows",
                 runtime.version()
@@ -345,7 +345,7 @@ fn told(path: &Path, refusal: Refusal) -> Refusal {
     refusal
 }
 
-fn build(runtime: &Runtime, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<SessionBuilder> {
+pub(super) fn build(runtime: &Runtime, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<SessionBuilder> {
     let builder = Session::builder(runtime.environment())?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(options.threads.max(1))?

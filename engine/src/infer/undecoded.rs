@@ -5,78 +5,24 @@
 //! anchors a handful is wanted, and those steps are a tenth of the time of YOLO11n on a processor. Here they are taken
 //! off: the model then answers `[batch, distributions + classes, anchors]`, and whoever reads it decodes what is sure
 //! enough. What is not known by its shape as such an ending is left alone.
-//!
-//! Field numbers: <https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>.
 
 use std::collections::{HashMap, HashSet};
 
+use super::onnx::{
+    Field, Node, TENSOR_NAME, VALUE_NAME, fields, graph, inputs_of, node, nodes_of, only, put, text, with_graph,
+};
+
 /// The model with an ending that joins the distributions and the logits; none where the ending is not known.
 pub(super) fn take_off(model: &[u8]) -> Option<Vec<u8>> {
-    let parts = fields(model)?;
-    let graph = only(&parts, model::GRAPH)?;
-    let graph = rebuilt(&fields(graph)?)?;
-    let mut bytes = Vec::with_capacity(model.len());
-    for part in &parts {
-        match part.number {
-            model::GRAPH => put(&mut bytes, model::GRAPH, &graph),
-            _ => bytes.extend_from_slice(part.whole),
-        }
-    }
-    Some(bytes)
+    with_graph(model, rebuilt)
 }
 
-mod model {
-    pub const GRAPH: u64 = 7;
-}
-mod graph {
-    pub const NODE: u64 = 1;
-    pub const INITIALIZER: u64 = 5;
-    pub const INPUT: u64 = 11;
-    pub const OUTPUT: u64 = 12;
-}
-mod node {
-    pub const INPUT: u64 = 1;
-    pub const OUTPUT: u64 = 2;
-    pub const KIND: u64 = 4;
-    pub const ATTRIBUTE: u64 = 5;
-}
-/// An attribute's graphs, whose nodes may read what no input names.
-const ATTRIBUTE_GRAPHS: [u64; 2] = [6, 11];
 /// What the other ending gives. Its name is its own, so that no calibration table has ranges for it that are another's.
 const UNDECODED: &str = "undecoded";
-/// The name of a tensor that a model holds, and of a value that it takes or gives.
-const TENSOR_NAME: u64 = 8;
-const VALUE_NAME: u64 = 1;
 /// A value's type, the tensor in it, and the type of that one's elements.
 const VALUE_TYPE: u64 = 2;
 const TYPE_TENSOR: u64 = 1;
 const TENSOR_ELEMENT: u64 = 1;
-
-/// What a node reads and makes.
-struct Node<'a> {
-    kind: &'a str,
-    inputs: Vec<&'a str>,
-    outputs: Vec<&'a str>,
-    parts: Vec<Field<'a>>,
-}
-
-impl<'a> Node<'a> {
-    fn of(bytes: &'a [u8]) -> Option<Self> {
-        let parts = fields(bytes)?;
-        for attribute in parts.iter().filter(|part| part.number == node::ATTRIBUTE) {
-            let inner = fields(attribute.bytes)?;
-            if inner.iter().any(|part| ATTRIBUTE_GRAPHS.contains(&part.number)) {
-                return None;
-            }
-        }
-        Some(Node {
-            kind: text(only(&parts, node::KIND)?)?,
-            inputs: texts(&parts, node::INPUT)?,
-            outputs: texts(&parts, node::OUTPUT)?,
-            parts,
-        })
-    }
-}
 
 /// The nodes of a graph, by what they make.
 struct Makers<'a, 'n>(HashMap<&'a str, &'n Node<'a>>);
@@ -122,8 +68,7 @@ impl<'a, 'n> Makers<'a, 'n> {
 
 /// The graph with another ending.
 fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
-    let nodes = parts.iter().filter(|part| part.number == graph::NODE);
-    let nodes = nodes.map(|part| Node::of(part.bytes)).collect::<Option<Vec<_>>>()?;
+    let nodes = nodes_of(parts)?;
     let output = only(parts, graph::OUTPUT)?;
     let output_name = text(only(&fields(output)?, VALUE_NAME)?)?;
     let makers = nodes
@@ -140,9 +85,7 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
     let distributions = makers.distributions(boxes)?;
     let wanted = makers.behind(&[distributions, logits], None);
 
-    let inputs = parts.iter().filter(|part| part.number == graph::INPUT);
-    let inputs = inputs.map(|part| text(only(&fields(part.bytes)?, VALUE_NAME)?));
-    let inputs = inputs.collect::<Option<HashSet<_>>>()?;
+    let inputs = inputs_of(parts)?;
     let mut bytes = Vec::new();
     let mut left = nodes.iter();
     for part in parts {
@@ -158,7 +101,7 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
             }
             graph::INITIALIZER => {
                 let name = text(only(&fields(part.bytes)?, TENSOR_NAME)?)?;
-                wanted.contains(name) || inputs.contains(name)
+                wanted.contains(name) || inputs.contains(&name)
             }
             graph::OUTPUT => {
                 put(&mut bytes, graph::OUTPUT, &undecoded_value(output)?);
@@ -200,91 +143,11 @@ fn undecoded_value(value: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-// ---- protobuf --------------------------------------------------------------------------------
-
-/// A field of a message.
-struct Field<'a> {
-    number: u64,
-    /// What is in it, where it has a length.
-    bytes: &'a [u8],
-    /// All of it, its number included.
-    whole: &'a [u8],
-}
-
-/// The fields of a message; none where the bytes are none.
-fn fields(message: &[u8]) -> Option<Vec<Field<'_>>> {
-    let (mut fields, mut rest) = (Vec::new(), message);
-    while !rest.is_empty() {
-        let begun = rest;
-        let tag = varint(&mut rest)?;
-        let length = match tag & 7 {
-            0 => {
-                varint(&mut rest)?;
-                0
-            }
-            1 => 8,
-            2 => usize::try_from(varint(&mut rest)?).ok()?,
-            5 => 4,
-            _ => return None,
-        };
-        let bytes = rest.get(..length)?;
-        rest = &rest[length..];
-        fields.push(Field {
-            number: tag >> 3,
-            bytes,
-            whole: &begun[..begun.len() - rest.len()],
-        });
-    }
-    Some(fields)
-}
-
-fn varint(rest: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, behind) = rest.split_first()?;
-        *rest = behind;
-        value |= u64::from(byte & 0x7f) << shift;
-        if *byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// What is in the one field of this number.
-fn only<'a>(fields: &[Field<'a>], number: u64) -> Option<&'a [u8]> {
-    let mut found = fields.iter().filter(|field| field.number == number);
-    let field = found.next()?;
-    found.next().is_none().then_some(field.bytes)
-}
-
-fn text(bytes: &[u8]) -> Option<&str> {
-    std::str::from_utf8(bytes).ok()
-}
-
-fn texts<'a>(fields: &[Field<'a>], number: u64) -> Option<Vec<&'a str>> {
-    let found = fields.iter().filter(|field| field.number == number);
-    found.map(|field| text(field.bytes)).collect()
-}
-
-fn put(into: &mut Vec<u8>, number: u64, bytes: &[u8]) {
-    put_varint(into, number << 3 | 2);
-    put_varint(into, bytes.len() as u64);
-    into.extend_from_slice(bytes);
-}
-
-fn put_varint(into: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        into.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    into.push(value as u8);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::onnx::{model, put_varint};
     use super::*;
 
     /// A graph of nodes `kind inputs -> output`, with one output.
@@ -314,12 +177,12 @@ mod tests {
     }
 
     /// The nodes of a model, as they were written.
-    fn nodes_of(model: &[u8]) -> Vec<String> {
+    fn written(model: &[u8]) -> Vec<String> {
         let parts = fields(model).unwrap();
         let graph = fields(only(&parts, model::GRAPH).unwrap()).unwrap();
-        let nodes = graph.iter().filter(|part| part.number == graph::NODE);
-        let nodes = nodes.map(|part| Node::of(part.bytes).unwrap());
+        let nodes = nodes_of(&graph).unwrap();
         nodes
+            .iter()
             .map(|node| format!("{} {} -> {}", node.kind, node.inputs.join(" "), node.outputs.join(" ")))
             .collect()
     }
@@ -345,7 +208,7 @@ mod tests {
     fn what_makes_boxes_and_scores_is_taken_off() {
         let model = take_off(&model_of(&ENDING, "output0")).unwrap();
         assert_eq!(
-            nodes_of(&model),
+            written(&model),
             [
                 "Conv images -> stem",
                 "Softmax stem -> attention",

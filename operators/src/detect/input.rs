@@ -61,8 +61,12 @@ impl Input {
     /// As the model gives them.
     pub fn run(&self, model: &mut Model, lane: &DetectLane, pictures: usize) -> Result<OutputTensor> {
         let places = self.batch.places(pictures);
-        let dims = [places, 3, self.size.height as usize, self.size.width as usize];
-        model.run(&dims, lane.view(places * self.picture_len()))
+        model.run(&self.dims(places), lane.view(places * self.picture_len()))
+    }
+
+    /// The shape of its tensor with so many places.
+    pub fn dims(&self, places: usize) -> [usize; 4] {
+        [places, 3, self.size.height as usize, self.size.width as usize]
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod accelerated;
 mod alone;
+pub mod calibrate;
 pub mod compare;
 mod floor;
 pub mod head;

@@ -29,7 +29,7 @@ fn fits(precision: Precision, is_quantised: bool, has_table: bool) -> Result<()>
         )
         .help(
             "export the model with QuantizeLinear and DequantizeLinear nodes, as ONNX Runtime's `quantize_static` does \
-             with QuantFormat.QDQ, or write `calibration=\"ranges.flatbuffers\"`",
+             with QuantFormat.QDQ, or write `calibration=` with the table that `flowrun model calibrate` makes",
         )),
         (Precision::Int8, true, true) => Err(OperatorError::new(
             "the model is quantised itself, and TensorRT takes no calibration table beside that",

@@ -118,7 +118,7 @@ fn detect(model: &str, written: &[(&str, &str)]) -> Result<(Detect, Arc<Names>)>
     detect_with(Path::new(model), None, PerCamera::new(params(written), BTreeMap::new()))
 }
 
-fn fixtures() -> PathBuf {
+pub(super) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
