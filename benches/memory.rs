@@ -6,9 +6,9 @@
 //! sliding windows, and files that are written. Without reference data the sixteen are synthetic too, and rendered.
 //!
 //! Prints resident memory, threads, open files and unanswered frames every five seconds, and in the end by how much the
-//! last minute's median is above that of minute three, when caches, pools and windows are full. A machine that falls behind fills the
-//! queues up to their bounds: unanswered frames tell that from a leak. `FLOWRUN_BENCH_MINUTES` says for how long, 10
-//! unless set. It measures and never fails on what it measures; it fails when the run does.
+//! last minute's median is above that of minute three, when caches, pools and windows are full. A machine that falls
+//! behind fills the queues up to their bounds: unanswered frames tell that from a leak. `FLOWRUN_BENCH_MINUTES` says
+//! for how long, 10 unless set. It measures and never fails on what it measures; it fails when the run does.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

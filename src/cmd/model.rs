@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use flowrun_engine::errors::{OperatorError, Result};
 use flowrun_engine::infer::Provider;
+use flowrun_engine::operator::SinkWriter;
 use flowrun_operators::detect::Alone;
 use flowrun_operators::detect::calibrate::calibrate;
 use flowrun_operators::detect::compare::{Agreement, asked_for, labels_from_text, mean_average_precision};
 use flowrun_operators::source::photo::{photo, photos};
+use flowrun_operators::write::durable::DurableFile;
 
 use crate::cmd::Exit;
 
@@ -244,10 +246,10 @@ impl Calibrate {
         }
         let pictures = photos(&self.images)?;
         let made = calibrate(&self.model, &pictures)?;
+        let mut file: Box<dyn SinkWriter> = Box::new(DurableFile::create(&output)?);
         let about = |error: std::io::Error| format!("`{}` cannot be written: {error}", output.display());
-        let partial = output.with_extension("flatbuffers.partial");
-        std::fs::write(&partial, &made.table).map_err(about)?;
-        std::fs::rename(&partial, &output).map_err(about)?;
+        file.write(&made.table).map_err(about)?;
+        file.finish().map_err(about)?;
         println!("pictures      {}", pictures.len());
         println!("tensors       {}", made.tensors);
         println!("in the graph  precision=int8 calibration=\"{}\"", output.display());

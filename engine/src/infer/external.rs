@@ -45,12 +45,18 @@ pub fn is_quantised(model: &Path) -> Result<bool> {
     Ok(read(model)?.quantises)
 }
 
-/// Whether all of a model is in its file.
+/// The bytes of a model that is all in its file.
 ///
 /// # Errors
-/// When it cannot be read, or is no model.
-pub(super) fn is_whole(model: &Path) -> Result<bool> {
-    Ok(read(model)?.locations.is_empty())
+/// When it cannot be read, is no model, or has files beside it.
+pub(super) fn whole(model: &Path) -> Result<Vec<u8>> {
+    let shown = model.display();
+    if !read(model)?.locations.is_empty() {
+        let cause = format!("model `{shown}` has files beside it");
+        return Err(OperatorError::new(cause).help("export it as one file"));
+    }
+    let about = |error| OperatorError::new(format!("model `{shown}` cannot be read: {error}"));
+    std::fs::read(model).map_err(about)
 }
 
 fn read(model: &Path) -> Result<Contents> {

@@ -57,6 +57,17 @@ impl<'a> Node<'a> {
     }
 }
 
+/// The bytes of a node without attributes.
+pub fn node_of(kind: &str, inputs: &[&str], output: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for input in inputs {
+        put(&mut bytes, node::INPUT, input.as_bytes());
+    }
+    put(&mut bytes, node::OUTPUT, output.as_bytes());
+    put(&mut bytes, node::KIND, kind.as_bytes());
+    bytes
+}
+
 /// The model with a graph made anew of its own; none where it has not one.
 pub fn with_graph(model: &[u8], made: impl FnOnce(&[Field<'_>]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     let parts = fields(model)?;

@@ -9,12 +9,11 @@ use std::path::Path;
 
 use flatbuffers::FlatBufferBuilder;
 use half::f16;
-use ort::session::{Session, SessionInputValue};
-use ort::value::TensorRef;
+use ort::session::Session;
 
 use super::onnx::{
     ATTRIBUTE_INT, ATTRIBUTE_NAME, ATTRIBUTE_TYPE, Field, TENSOR_NAME, TYPE_INT, VALUE_NAME, fields, graph, inputs_of,
-    node, nodes_of, only, put, put_varint, text, with_graph,
+    node, node_of, nodes_of, only, put, put_varint, text, with_graph,
 };
 use super::provider::Provider;
 use super::runtime::runtime;
@@ -38,14 +37,10 @@ impl Ranges {
     /// nodes whose answers have no least number.
     pub fn open(model: &Path, threads: usize) -> Result<Self> {
         let about = |cause: String| OperatorError::new(format!("model `{}`: {cause}", model.display()));
-        external::check(model)?;
-        if !external::is_whole(model)? {
-            return Err(about("it has files beside it, and cannot be watched".into()).help("export it as one file"));
-        }
+        let bytes = external::whole(model)?;
         if is_quantised(model)? {
             return Err(about("it is quantised itself: it needs no table of ranges".into()));
         }
-        let bytes = std::fs::read(model).map_err(|error| about(error.to_string()))?;
         let (bytes, tensors) = watched(&bytes).ok_or_else(|| about("its graph cannot be watched".into()))?;
         let (runtime, ladder) = (runtime()?, [Provider::Cpu]);
         let options = ModelOptions::new(threads, &ladder);
@@ -63,11 +58,7 @@ impl Ranges {
     pub fn add(&mut self, dims: &[usize], input: TensorView<'_>) -> Result<()> {
         let Ranges { session, found } = self;
         let told = guarded(|| {
-            let value: SessionInputValue<'_> = match input {
-                TensorView::F32(data) => TensorRef::from_array_view((dims, data))?.into(),
-                TensorView::F16(data) => TensorRef::from_array_view((dims, data))?.into(),
-            };
-            let outputs = session.run([value])?;
+            let outputs = session.run([input.of_shape(dims)?])?;
             Ok((0..outputs.len())
                 .map(|index| {
                     let whole = outputs[index].try_extract_tensor::<f32>().ok();
@@ -170,10 +161,7 @@ fn watched(model: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
 
 /// A node that makes one number of all of a tensor.
 fn reduced(kind: &str, tensor: &str, name: &str) -> Vec<u8> {
-    let (mut bytes, mut attribute) = (Vec::new(), Vec::new());
-    put(&mut bytes, node::INPUT, tensor.as_bytes());
-    put(&mut bytes, node::OUTPUT, name.as_bytes());
-    put(&mut bytes, node::KIND, kind.as_bytes());
+    let (mut bytes, mut attribute) = (node_of(kind, &[tensor], name), Vec::new());
     put(&mut attribute, ATTRIBUTE_NAME, b"keepdims");
     for (field, number) in [(ATTRIBUTE_INT, 0), (ATTRIBUTE_TYPE, TYPE_INT)] {
         put_varint(&mut attribute, field << 3);
@@ -228,13 +216,7 @@ mod tests {
             ("Mul", &["weights", "height"], "grid"),
             ("Add", &["stem", "grid"], "boxes"),
         ] {
-            let mut node = Vec::new();
-            inputs
-                .iter()
-                .for_each(|input| put(&mut node, node::INPUT, input.as_bytes()));
-            put(&mut node, node::OUTPUT, output.as_bytes());
-            put(&mut node, node::KIND, kind.as_bytes());
-            put(&mut inner, graph::NODE, &node);
+            put(&mut inner, graph::NODE, &node_of(kind, inputs, output));
         }
         put(&mut inner, graph::INITIALIZER, &named(TENSOR_NAME, "weights"));
         for input in ["images", "weights"] {

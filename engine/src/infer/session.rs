@@ -94,6 +94,16 @@ pub enum TensorView<'a> {
     F16(&'a [f16]),
 }
 
+impl<'a> TensorView<'a> {
+    /// As a session takes it.
+    pub(super) fn of_shape(self, dims: &'a [usize]) -> ort::Result<SessionInputValue<'a>> {
+        Ok(match self {
+            TensorView::F32(data) => TensorRef::from_array_view((dims, data))?.into(),
+            TensorView::F16(data) => TensorRef::from_array_view((dims, data))?.into(),
+        })
+    }
+}
+
 /// A model with one input, opened on a provider.
 #[derive(Debug)]
 pub struct Model {
@@ -264,11 +274,7 @@ impl Model {
     pub fn run(&mut self, dims: &[usize], input: TensorView<'_>) -> Result<OutputTensor> {
         let (session, name) = (&mut self.session, &self.outputs[0].name);
         let value = guarded(|| {
-            let value: SessionInputValue<'_> = match input {
-                TensorView::F32(data) => TensorRef::from_array_view((dims, data))?.into(),
-                TensorView::F16(data) => TensorRef::from_array_view((dims, data))?.into(),
-            };
-            let mut outputs = session.run([value])?;
+            let mut outputs = session.run([input.of_shape(dims)?])?;
             outputs
                 .remove(name)
                 .ok_or_else(|| ort::Error::new("the model answered without its first output"))
@@ -318,12 +324,10 @@ impl OutputTensor {
 
 /// A model file without its last steps.
 fn without_last_steps(path: &Path) -> Result<Vec<u8>> {
-    let about = |cause: &str| OperatorError::new(format!("model `{}`: {cause}", path.display()));
-    if !external::is_whole(path)? {
-        return Err(about("with files beside it, it keeps its last steps"));
-    }
-    let model = std::fs::read(path).map_err(|error| about(&error.to_string()))?;
-    undecoded::take_off(&model).ok_or_else(|| about("its last steps are not those of a known detection model"))
+    undecoded::take_off(&external::whole(path)?).ok_or_else(|| {
+        let cause = "its last steps are not those of a known detection model";
+        OperatorError::new(format!("model `{}`: {cause}", path.display()))
+    })
 }
 
 /// Calls into ort and turns whatever it throws into a text: it panics where ONNX Runtime answers with null.

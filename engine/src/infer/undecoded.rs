@@ -147,20 +147,14 @@ fn undecoded_value(value: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::onnx::{model, put_varint};
+    use super::super::onnx::{model, node_of, put_varint};
     use super::*;
 
     /// A graph of nodes `kind inputs -> output`, with one output.
     fn model_of(nodes: &[(&str, &[&str], &str)], output: &str) -> Vec<u8> {
         let mut graph = Vec::new();
         for (kind, inputs, output) in nodes {
-            let mut node = Vec::new();
-            inputs
-                .iter()
-                .for_each(|input| put(&mut node, node::INPUT, input.as_bytes()));
-            put(&mut node, node::OUTPUT, output.as_bytes());
-            put(&mut node, node::KIND, kind.as_bytes());
-            put(&mut graph, graph::NODE, &node);
+            put(&mut graph, graph::NODE, &node_of(kind, inputs, output));
         }
         let (mut tensor, mut kind, mut value) = (Vec::new(), Vec::new(), Vec::new());
         put_varint(&mut tensor, TENSOR_ELEMENT << 3);

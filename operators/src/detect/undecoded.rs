@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use flowrun_engine::device::{BINS, BoxForm, anchor_of, anchors_of, logistic, mean_bin};
+use flowrun_engine::device::{BINS, BoxForm, anchors_of, logistic};
 use flowrun_engine::errors::Result;
 use flowrun_engine::infer::{Element, HeadForm, Model, ModelOptions, Provider};
 use flowrun_engine::rows::{Rect, Size};
@@ -25,10 +25,8 @@ const BOX_OFF: [f32; 2] = [0.02, 1.5];
 #[derive(Debug)]
 pub(super) struct Undecoded {
     classes: usize,
-    /// Pixels of the model's input, across and down.
-    size: [u32; 2],
-    /// The point of each anchor, and its stride.
-    anchors: Vec<[f32; 3]>,
+    anchors: usize,
+    boxes: BoxForm,
 }
 
 impl Undecoded {
@@ -36,31 +34,22 @@ impl Undecoded {
     pub(super) fn of(size: Size, rows: usize, anchors: usize) -> Option<Self> {
         let size = [size.width, size.height];
         let classes = rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?;
-        (anchors_of(size) == anchors).then(|| Undecoded {
+        (anchors_of(size) == anchors).then_some(Undecoded {
             classes,
-            size,
-            anchors: (0..anchors).map(|anchor| anchor_of(size, anchor)).collect(),
+            anchors,
+            boxes: BoxForm::Undecoded(size),
         })
     }
 
     fn bbox(&self, output: &[f32], anchor: usize) -> Rect {
-        let [x, y, stride] = self.anchors[anchor];
-        let [left, top, right, bottom] = [0, 1, 2, 3].map(|side| {
-            let bins: [f32; BINS] =
-                std::array::from_fn(|bin| output[(side * BINS + bin) * self.anchors.len() + anchor]);
-            stride * mean_bin(&bins)
-        });
-        Rect {
-            x1: x - left,
-            y1: y - top,
-            x2: x + right,
-            y2: y + bottom,
-        }
+        let row = |row: usize| output[row * self.anchors + anchor];
+        let [x1, y1, x2, y2] = self.boxes.corners(anchor, row);
+        Rect { x1, y1, x2, y2 }
     }
 
     /// Whether it makes of this answer what the model makes of it itself: boxes and scores of all anchors.
     fn agrees(&self, output: &[f32], decoded: &[f32], is_half: bool) -> bool {
-        let count = self.anchors.len();
+        let count = self.anchors;
         let (score_off, box_off) = (SCORE_OFF[usize::from(is_half)], BOX_OFF[usize::from(is_half)]);
         let (boxes, scores) = decoded.split_at(4 * count);
         let scores = output[4 * BINS * count..].iter().zip(scores);
@@ -123,16 +112,16 @@ impl Head for Undecoded {
     }
 
     fn picture_len(&self) -> usize {
-        (4 * BINS + self.classes) * self.anchors.len()
+        (4 * BINS + self.classes) * self.anchors
     }
 
     fn form(&self, most: usize) -> HeadForm {
-        grid_form(BoxForm::Undecoded(self.size), self.classes, self.anchors.len(), most)
+        grid_form(self.boxes, self.classes, self.anchors, most)
     }
 
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
         out.clear();
-        let count = self.anchors.len();
+        let count = self.anchors;
         let logits = &output[4 * BINS * count..];
         highest(logits, count, f32::NEG_INFINITY, &mut scratch.best);
         for (anchor, logit) in scratch.best.iter().enumerate() {
@@ -189,9 +178,14 @@ mod tests {
     const CLASSES: usize = 3;
 
     /// What a model makes of this answer in its last steps, in fp64.
-    fn decoded(head: &Undecoded, output: &[f32]) -> Vec<f32> {
+    fn decoded(output: &[f32]) -> Vec<f32> {
+        let points = [8, 16, 32].into_iter().flat_map(|stride| {
+            let (across, down) = (SIZE.width / stride, SIZE.height / stride);
+            let at = move |index: u32| (f64::from(index) + 0.5) * f64::from(stride);
+            (0..down).flat_map(move |y| (0..across).map(move |x| [at(x), at(y), f64::from(stride)]))
+        });
         let mut answer = vec![0.0; (4 + CLASSES) * ANCHORS];
-        for (anchor, [x, y, stride]) in head.anchors.iter().map(|of| of.map(f64::from)).enumerate() {
+        for (anchor, [x, y, stride]) in points.enumerate() {
             let side = |side: usize| {
                 let logit = |bin: usize| f64::from(output[(side * BINS + bin) * ANCHORS + anchor]);
                 let shares: Vec<f64> = (0..BINS).map(|bin| logit(bin).exp()).collect();
@@ -224,7 +218,7 @@ mod tests {
             min_score in 0.0_f32..0.99,
         ) {
             let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
-            let answer = decoded(&head, &output);
+            let answer = decoded(&output);
             prop_assert!(head.agrees(&output, &answer, false));
             let settings = Settings { min_score, iou: 1.0, max: 1000, agnostic: false, classes: None };
             let (mut here, mut there, mut scratch) = (Vec::new(), Vec::new(), HeadScratch::default());
@@ -246,7 +240,7 @@ mod tests {
         let output: Vec<f32> = (0..head.picture_len())
             .map(|index| (index as f32 * 0.37).sin() * 4.0)
             .collect();
-        let answer = decoded(&head, &output);
+        let answer = decoded(&output);
         for (at, by) in [
             (0, 0.1),
             (3 * ANCHORS + 41, -0.1),

@@ -74,7 +74,7 @@ pub fn anchors_of([width, height]: [u32; 2]) -> usize {
 }
 
 /// The point of an anchor, and its stride.
-pub fn anchor_of([width, height]: [u32; 2], anchor: usize) -> [f32; 3] {
+fn anchor_of([width, height]: [u32; 2], anchor: usize) -> [f32; 3] {
     let (mut stride, mut place) = (STRIDES[0], anchor as u32);
     while stride < STRIDES[2] && place >= (width / stride) * (height / stride) {
         place -= (width / stride) * (height / stride);
@@ -86,7 +86,7 @@ pub fn anchor_of([width, height]: [u32; 2], anchor: usize) -> [f32; 3] {
 }
 
 /// The mean of a distribution over 0, 1, 2, ... whose logits these are.
-pub fn mean_bin(logits: &[f32; BINS]) -> f32 {
+fn mean_bin(logits: &[f32; BINS]) -> f32 {
     let (mut most, mut sum, mut weighed) = (f32::NEG_INFINITY, 0.0, 0.0);
     for logit in logits {
         most = if *logit > most { *logit } else { most };
@@ -244,7 +244,7 @@ impl Propose {
                 if best <= choice.min_score || wanted[class] == 0 {
                     continue;
                 }
-                let corners = self.boxes.corners(anchor, &|row| value(row, anchor));
+                let corners = self.boxes.corners(anchor, |row| value(row, anchor));
                 if !corners.iter().chain([&best]).all(|number| number.is_finite()) {
                     continue;
                 }
@@ -263,7 +263,7 @@ impl Propose {
 
 impl BoxForm {
     /// Left, top, right and bottom of an anchor's box, out of its rows.
-    fn corners(self, anchor: usize, row: &dyn Fn(usize) -> f32) -> [f32; 4] {
+    pub fn corners(self, anchor: usize, row: impl Fn(usize) -> f32) -> [f32; 4] {
         match self {
             BoxForm::Decoded => {
                 let [x, y, width, height] = [0, 1, 2, 3].map(row);

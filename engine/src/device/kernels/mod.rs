@@ -10,9 +10,7 @@ mod letterbox;
 mod overlay;
 
 pub use complexity::Complexity;
-pub use detections::{
-    BINS, BoxForm, Choice, Kept, Proposal, Propose, Suppress, anchor_of, anchors_of, logistic, mean_bin,
-};
+pub use detections::{BINS, BoxForm, Choice, Kept, Proposal, Propose, Suppress, anchors_of, logistic};
 pub use letterbox::{Letterbox, Placed, format_number};
 pub use overlay::{Outline, Overlay};
 
