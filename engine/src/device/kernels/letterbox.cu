@@ -55,30 +55,41 @@ __device__ inline void store(unsigned short* at, float value) {
 template <typename T>
 __device__ inline void letterbox(const Placed* pictures, T* tensor, unsigned int width, unsigned int height) {
     __shared__ Placed picture;
+    // A block's 32 columns and 32 rows on the axes across and down, of luma and of chroma. Worked out once for all of its
+    // pixels: they are made of fp64, of which most chips have little.
+    __shared__ unsigned int before[4][32];
+    __shared__ float shares[4][32];
     if (threadIdx.x == 0 && threadIdx.y == 0) picture = pictures[blockIdx.z];
     __syncthreads();
-    unsigned int x = blockIdx.x * blockDim.x + threadIdx.x;
-    if (picture.format > 5 || x >= width) return;
+    if (picture.format > 5) return;
+    if (threadIdx.y < 4) {
+        bool down = threadIdx.y >= 2, chroma = threadIdx.y % 2;
+        bool halved = picture.format == 0 || picture.format == 3 || (picture.format == 1 && !down);
+        unsigned int at = down ? blockIdx.y * 32 + threadIdx.x - picture.top : blockIdx.x * 32 + threadIdx.x - picture.left;
+        unsigned int outputs = down ? picture.inner_height : picture.inner_width;
+        if (at < outputs) {
+            place_on_axis(at, down ? picture.height : picture.width, outputs, chroma && halved ? 2 : 1,
+                          &before[threadIdx.y][threadIdx.x], &shares[threadIdx.y][threadIdx.x]);
+        }
+    }
+    __syncthreads();
+    unsigned int x = blockIdx.x * 32 + threadIdx.x;
+    if (x >= width) return;
     unsigned long long plane = (unsigned long long)width * height;
     T* red = tensor + 3 * plane * blockIdx.z;
-    bool inside_x = x >= picture.left && x < picture.left + picture.inner_width;
+    bool inside_x = x - picture.left < picture.inner_width;
     unsigned int sub_x = picture.format == 0 || picture.format == 1 || picture.format == 3 ? 2 : 1;
     unsigned int sub_y = picture.format == 0 || picture.format == 3 ? 2 : 1;
-    unsigned int x_luma = 0, x_chroma = 0;
-    float x_luma_share = 0.0f, x_chroma_share = 0.0f;
-    if (inside_x) {
-        place_on_axis(x - picture.left, picture.width, picture.inner_width, 1, &x_luma, &x_luma_share);
-        place_on_axis(x - picture.left, picture.width, picture.inner_width, sub_x, &x_chroma, &x_chroma_share);
-    }
-    for (unsigned int step = 0; step < 4; step++) {
-        unsigned int y = (blockIdx.y * 4 + step) * blockDim.y + threadIdx.y;
+    unsigned int x_luma = before[0][threadIdx.x], x_chroma = before[1][threadIdx.x];
+    float x_luma_share = shares[0][threadIdx.x], x_chroma_share = shares[1][threadIdx.x];
+    for (unsigned int row = threadIdx.y; row < 32; row += 8) {
+        unsigned int y = blockIdx.y * 32 + row;
         if (y >= height) return;
         unsigned long long at = (unsigned long long)y * width + x;
         float r = 114.0f / 255.0f, g = r, b = r;
-        if (inside_x && y >= picture.top && y < picture.top + picture.inner_height) {
-            unsigned int y_luma, y_chroma;
-            float y_luma_share, y_chroma_share;
-            place_on_axis(y - picture.top, picture.height, picture.inner_height, 1, &y_luma, &y_luma_share);
+        if (inside_x && y - picture.top < picture.inner_height) {
+            unsigned int y_luma = before[2][row], y_chroma = before[3][row];
+            float y_luma_share = shares[2][row], y_chroma_share = shares[3][row];
             if (picture.format == 5) {
                 r = unit(sample(picture, 0, 3, 0, 1, 1, x_luma, x_luma_share, y_luma, y_luma_share));
                 g = unit(sample(picture, 0, 3, 1, 1, 1, x_luma, x_luma_share, y_luma, y_luma_share));
@@ -89,7 +100,6 @@ __device__ inline void letterbox(const Placed* pictures, T* tensor, unsigned int
                 if (picture.format == 4) {
                     r = g = b = unit(level);
                 } else {
-                    place_on_axis(y - picture.top, picture.height, picture.inner_height, sub_y, &y_chroma, &y_chroma_share);
                     bool joined = picture.format == 3;
                     float u = sample(picture, 1, joined ? 2 : 1, 0, sub_x, sub_y, x_chroma, x_chroma_share, y_chroma, y_chroma_share);
                     float v = sample(picture, joined ? 1 : 2, joined ? 2 : 1, joined ? 1 : 0, sub_x, sub_y, x_chroma, x_chroma_share,

@@ -97,7 +97,7 @@ pub struct Letterbox {
 
 impl Letterbox {
     pub(super) fn shape(&self) -> Shape {
-        // A thread does four rows, so that what it finds out about its column serves them all.
+        // A block does 32 columns and 32 rows, so that what it finds out about them serves many pixels.
         Shape {
             grid: [self.width.div_ceil(32), self.height.div_ceil(32), self.places],
             block: [32, 8, 1],
