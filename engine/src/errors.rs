@@ -40,6 +40,12 @@ impl OperatorError {
         self.remedy = Some(remedy.into());
         self
     }
+    /// The same failure, its cause preceded by what it is about.
+    #[must_use]
+    pub fn about(mut self, what: impl fmt::Display) -> Self {
+        self.cause = format!("{what}: {}", self.cause);
+        self
+    }
 }
 
 impl fmt::Display for OperatorError {

@@ -25,10 +25,7 @@ pub struct Calibration {
 /// # Errors
 /// When the model is none for detection, cannot be watched (see [`Ranges::open`]), or a picture cannot be read.
 pub fn calibrate(path: &Path, pictures: &[PathBuf]) -> Result<Calibration> {
-    let about = |error: OperatorError| OperatorError {
-        cause: format!("model `{}`: {}", path.display(), error.cause),
-        remedy: error.remedy,
-    };
+    let about = |error: OperatorError| error.about(format_args!("model `{}`", path.display()));
     let model = Model::open(path, &ModelOptions::new(cores(), &[Provider::Cpu]))?;
     check_task(&model).map_err(about)?;
     let input = input_of(&model, None).map_err(about)?;

@@ -199,10 +199,7 @@ impl Climb<'_> {
         };
         let error = OperatorError::new(cause).help("lower the floor, or take another provider");
         if named == Some(provider) {
-            return Err(OperatorError {
-                cause: format!("{provider}: {}", error.cause),
-                remedy: error.remedy,
-            });
+            return Err(error.about(provider));
         }
         Ok(error)
     }

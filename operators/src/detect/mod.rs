@@ -259,10 +259,7 @@ impl Detect {
         // The host's processor is the lowest rung of every ladder, and it says what the model is.
         let session = |threads: usize, on: &[Provider]| Model::open(path, &ModelOptions::new(threads, on));
         let mut model = session(shares[0], &on_host)?;
-        let about = |error: OperatorError| OperatorError {
-            cause: format!("model `{}`: {}", base.model.name(), error.cause),
-            remedy: error.remedy,
-        };
+        let about = |error: OperatorError| error.about(format_args!("model `{}`", base.model.name()));
         precision::check(path, model_params).map_err(about)?;
         check_task(&model).map_err(about)?;
         let input = input_of(&model, base.batch).map_err(about)?;

@@ -109,10 +109,8 @@ impl Shadow {
             threads: Some(1),
             ..params.clone()
         };
-        let mut alone = Alone::of(&setup.path(&about.model.path), &model, detect).map_err(|error| OperatorError {
-            cause: format!("the shadow `{}`: {}", about.name, error.cause),
-            remedy: error.remedy,
-        })?;
+        let mut alone = Alone::of(&setup.path(&about.model.path), &model, detect)
+            .map_err(|error| error.about(format_args!("the shadow `{}`", about.name)))?;
         let provider = alone.provider();
         Shadow::start(about, provider, Box::new(move |picture| alone.find(picture)))
     }

@@ -203,11 +203,7 @@ impl Tiers {
 }
 
 fn unkept(fault: &Fault) -> OperatorError {
-    let error = OperatorError::from(fault.clone());
-    OperatorError {
-        cause: format!("a picture cannot be kept: {}", error.cause),
-        remedy: error.remedy,
-    }
+    OperatorError::from(fault.clone()).about("a picture cannot be kept")
 }
 
 /// Writes a picture's rows one behind the other.
