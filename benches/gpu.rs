@@ -170,7 +170,7 @@ fn pipeline(asked: &Asked<'_>, pools: &FramePools, recorded: bool) -> Result<Pip
     let options = PipelineOptions {
         size: [SIDE, SIDE],
         batches: &asked.batches,
-        head: HeadForm::Grid(HEAD, 100),
+        head: HeadForm::Grid(HEAD, Some(100)),
         pools: pools.clone(),
         recorded,
     };

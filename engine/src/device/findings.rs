@@ -9,7 +9,7 @@ use super::kernels::{BoxForm, Choice, Kept, Proposal, Propose, Suppress, Work};
 use super::memory::{Buffer, Pinned};
 use super::stream::CudaStream;
 
-/// The shape of a head: `[places, boxes + classes, anchors]`.
+/// The shape of a head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadShape {
     /// How it tells boxes and scores.
@@ -24,6 +24,15 @@ impl HeadShape {
     /// Numbers for each anchor.
     pub fn rows(self) -> usize {
         self.boxes.rows() + self.classes
+    }
+
+    /// What a model answers for a picture: rows over all anchors, or as many numbers in one row where each grid has rows of
+    /// its own.
+    pub fn dims(self) -> Vec<usize> {
+        match self.boxes {
+            BoxForm::Decoded => vec![self.rows(), self.anchors],
+            BoxForm::Undecoded(_) => vec![self.rows() * self.anchors],
+        }
     }
 }
 

@@ -40,7 +40,7 @@ impl EngineCache {
             Cuda::Present(driver) => driver.cuda,
             Cuda::Absent | Cuda::Broken(_) => String::new(),
         };
-        let ending = if undecoded { " undecoded" } else { "" };
+        let ending = if undecoded { " undecoded grids" } else { "" };
         let versions = format!("{} {:?} {driver}{ending}", runtime()?.version(), tensorrt_version());
         EngineCache::below(&root()?, model, chip, &versions, options)
     }

@@ -25,18 +25,17 @@ const ATTRIBUTE_GRAPHS: [u64; 2] = [6, 11];
 pub const TENSOR_NAME: u64 = 8;
 pub const VALUE_NAME: u64 = 1;
 /// An attribute's name, and its value where that is a whole number.
-pub const ATTRIBUTE_NAME: u64 = 1;
-pub const ATTRIBUTE_INT: u64 = 3;
+const ATTRIBUTE_NAME: u64 = 1;
+const ATTRIBUTE_INT: u64 = 3;
 /// An attribute's type, and what it is where that is a whole number.
-pub const ATTRIBUTE_TYPE: u64 = 20;
-pub const TYPE_INT: u64 = 2;
+const ATTRIBUTE_TYPE: u64 = 20;
+const TYPE_INT: u64 = 2;
 
 /// What a node reads and makes.
 pub struct Node<'a> {
     pub kind: &'a str,
     pub inputs: Vec<&'a str>,
     pub outputs: Vec<&'a str>,
-    pub parts: Vec<Field<'a>>,
 }
 
 impl<'a> Node<'a> {
@@ -52,7 +51,6 @@ impl<'a> Node<'a> {
             kind: text(only(&parts, node::KIND)?)?,
             inputs: texts(&parts, node::INPUT)?,
             outputs: texts(&parts, node::OUTPUT)?,
-            parts,
         })
     }
 }
@@ -66,6 +64,18 @@ pub fn node_of(kind: &str, inputs: &[&str], output: &str) -> Vec<u8> {
     put(&mut bytes, node::OUTPUT, output.as_bytes());
     put(&mut bytes, node::KIND, kind.as_bytes());
     bytes
+}
+
+/// The node with an attribute more, a whole number.
+pub fn node_with(mut node: Vec<u8>, name: &str, number: u64) -> Vec<u8> {
+    let mut attribute = Vec::new();
+    put(&mut attribute, ATTRIBUTE_NAME, name.as_bytes());
+    for (field, number) in [(ATTRIBUTE_INT, number), (ATTRIBUTE_TYPE, TYPE_INT)] {
+        put_varint(&mut attribute, field << 3);
+        put_varint(&mut attribute, number);
+    }
+    put(&mut node, node::ATTRIBUTE, &attribute);
+    node
 }
 
 /// The model with a graph made anew of its own; none where it has not one.

@@ -20,17 +20,18 @@ use crate::frame::Picture;
 /// What a model answers for one picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadForm {
-    /// A grid that is still to be thinned out, which is done on the device; at most so many boxes are kept.
-    Grid(HeadShape, usize),
-    /// Numbers in rows of so many, which the host reads as they are.
+    /// Boxes that are still to be thinned out. That is done on the device, and at most so many are kept; where it says none,
+    /// the host reads all numbers.
+    Grid(HeadShape, Option<usize>),
+    /// Rows of so many numbers, which the host reads.
     Rows(usize, usize),
 }
 
 impl HeadForm {
-    fn dims(self) -> [usize; 2] {
+    fn dims(self) -> Vec<usize> {
         match self {
-            HeadForm::Grid(shape, _) => [shape.rows(), shape.anchors],
-            HeadForm::Rows(rows, row) => [rows, row],
+            HeadForm::Grid(shape, _) => shape.dims(),
+            HeadForm::Rows(rows, row) => vec![rows, row],
         }
     }
 }
@@ -64,7 +65,12 @@ pub struct Pipeline {
 
 enum Reader {
     Boxes(Findings),
-    Numbers { here: Pinned, element: Element, row: usize },
+    /// So many numbers a picture.
+    Numbers {
+        here: Pinned,
+        element: Element,
+        count: usize,
+    },
 }
 
 impl Pipeline {
@@ -116,12 +122,15 @@ impl Pipeline {
         let bound = Bound::new(models, &device, &[3, height, width], &dims)?;
         let element = bound.writes();
         let reader = match options.head {
-            HeadForm::Grid(shape, kept) => Reader::Boxes(Findings::new(&device, shape, most, kept)?),
-            HeadForm::Rows(rows, row) => Reader::Numbers {
-                here: Pinned::new(&device, most * rows * row * element.bytes())?,
-                element,
-                row: rows * row,
-            },
+            HeadForm::Grid(shape, Some(kept)) => Reader::Boxes(Findings::new(&device, shape, most, kept)?),
+            _ => {
+                let count: usize = dims.iter().product();
+                Reader::Numbers {
+                    here: Pinned::new(&device, most * count * element.bytes())?,
+                    element,
+                    count,
+                }
+            }
         };
         let mut batches = options.batches.to_vec();
         batches.sort_unstable();
@@ -168,9 +177,9 @@ impl Pipeline {
                 let half = self.bound.writes() == Element::F16;
                 findings.find(&self.stream, self.bound.output(), half, size)?;
             }
-            Reader::Numbers { here, element, row } => {
+            Reader::Numbers { here, element, count } => {
                 self.stream
-                    .download(self.bound.output(), size * *row * element.bytes(), here)?;
+                    .download(self.bound.output(), size * *count * element.bytes(), here)?;
             }
         }
         Ok(())
@@ -262,12 +271,12 @@ impl Pipeline {
 
     /// The head's numbers for a place, fp16 ones widened into `wide`; none where boxes are found on the device.
     pub fn numbers<'a>(&'a self, place: usize, wide: &'a mut Vec<f32>) -> &'a [f32] {
-        let Reader::Numbers { here, element, row } = &self.reader else {
+        let Reader::Numbers { here, element, count } = &self.reader else {
             return &[];
         };
         let bytes = here
             .bytes()
-            .chunks_exact(row * element.bytes())
+            .chunks_exact(count * element.bytes())
             .nth(place)
             .unwrap_or_default();
         wide.clear();

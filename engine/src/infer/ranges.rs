@@ -12,8 +12,7 @@ use half::f16;
 use ort::session::Session;
 
 use super::onnx::{
-    ATTRIBUTE_INT, ATTRIBUTE_NAME, ATTRIBUTE_TYPE, Field, TENSOR_NAME, TYPE_INT, VALUE_NAME, fields, graph, inputs_of,
-    node, node_of, nodes_of, only, put, put_varint, text, with_graph,
+    Field, TENSOR_NAME, VALUE_NAME, fields, graph, inputs_of, node_of, node_with, nodes_of, only, put, text, with_graph,
 };
 use super::provider::Provider;
 use super::runtime::runtime;
@@ -148,7 +147,9 @@ fn watched(model: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
             for (kind, end) in [("ReduceMin", "least"), ("ReduceMax", "greatest")] {
                 // No tensor of an exporter's is called like this.
                 let name = format!("flowrun.{end}.{index}");
-                put(&mut bytes, graph::NODE, &reduced(kind, tensor, &name));
+                // One number of all of the tensor.
+                let node = node_with(node_of(kind, &[tensor], &name), "keepdims", 0);
+                put(&mut bytes, graph::NODE, &node);
                 let mut value = Vec::new();
                 put(&mut value, VALUE_NAME, name.as_bytes());
                 put(&mut bytes, graph::OUTPUT, &value);
@@ -157,18 +158,6 @@ fn watched(model: &[u8]) -> Option<(Vec<u8>, Vec<String>)> {
         Some(bytes)
     })?;
     Some((model, tensors))
-}
-
-/// A node that makes one number of all of a tensor.
-fn reduced(kind: &str, tensor: &str, name: &str) -> Vec<u8> {
-    let (mut bytes, mut attribute) = (node_of(kind, &[tensor], name), Vec::new());
-    put(&mut attribute, ATTRIBUTE_NAME, b"keepdims");
-    for (field, number) in [(ATTRIBUTE_INT, 0), (ATTRIBUTE_TYPE, TYPE_INT)] {
-        put_varint(&mut attribute, field << 3);
-        put_varint(&mut attribute, number);
-    }
-    put(&mut bytes, node::ATTRIBUTE, &attribute);
-    bytes
 }
 
 /// The input, and every tensor that is made of it.

@@ -27,8 +27,9 @@ pub struct ModelOptions<'a> {
     /// How it is put onto a GPU, where one takes it.
     pub placement: Placement,
     /// Whether it is opened without its last steps. Those of detection models of YOLOv8 or later make boxes and scores of all
-    /// anchors, which is dear and wanted for few. Without them the answer is `[batch, 4 x bins + classes, anchors]`: of each
-    /// side's distance from the anchor's point the logits of its bins, then the logit of each class.
+    /// anchors, which is dear and wanted for few. Without them the answer for a picture is, for one grid of anchors after the
+    /// other, `[4 x bins + classes, anchors of the grid]`: of each side's distance from the anchor's point the logits of its
+    /// bins, then the logit of each class.
     pub undecoded: bool,
 }
 

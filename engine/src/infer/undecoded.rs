@@ -3,16 +3,19 @@
 //! Models of YOLOv8 and later end by making, for each anchor, a box out of a distribution for each of its sides (the
 //! "general distribution" of Li et al., Generalized Focal Loss, 2020) and a score out of a logit for each class. Of 8,400
 //! anchors a handful is wanted, and those steps are a tenth of the time of YOLO11n on a processor. Here they are taken
-//! off: the model then answers `[batch, distributions + classes, anchors]`, and whoever reads it decodes what is sure
-//! enough. What is not known by its shape as such an ending is left alone.
+//! off, and what joins the model's three grids of anchors in rows of all of them with them: TensorRT spends a twentieth of
+//! its time there on turning numbers around. The model then answers `[batch, numbers]`, for each picture one grid after the
+//! other, of each the distributions and then the logits, each in rows over the anchors of the grid. Whoever reads it decodes
+//! what is sure enough. What is not known by its shape as such an ending is left alone.
 
 use std::collections::{HashMap, HashSet};
 
 use super::onnx::{
-    Field, Node, TENSOR_NAME, VALUE_NAME, fields, graph, inputs_of, node, nodes_of, only, put, text, with_graph,
+    Field, Node, TENSOR_NAME, VALUE_NAME, fields, graph, inputs_of, node_of, node_with, nodes_of, only, put, text,
+    with_graph,
 };
 
-/// The model with an ending that joins the distributions and the logits; none where the ending is not known.
+/// The model with an ending that joins the distributions and the logits of its grids; none where the ending is not known.
 pub(super) fn take_off(model: &[u8]) -> Option<Vec<u8>> {
     with_graph(model, rebuilt)
 }
@@ -64,6 +67,20 @@ impl<'a, 'n> Makers<'a, 'n> {
         let reshape = self.of(transpose.inputs.first()?, "Reshape")?;
         reshape.inputs.first().copied()
     }
+
+    /// What these two were joined of, grid by grid.
+    fn grids(&self, distributions: &'a str, logits: &'a str) -> Option<Vec<&'a str>> {
+        if let (Some(distributions), Some(logits)) = (self.of(distributions, "Concat"), self.of(logits, "Concat")) {
+            let pairs = distributions.inputs.iter().zip(&logits.inputs);
+            let is_paired = distributions.inputs.len() == logits.inputs.len();
+            return is_paired.then(|| pairs.flat_map(|(sides, classes)| [*sides, *classes]).collect());
+        }
+        // Older exports join all, and then part the distributions from the logits.
+        let split = self.of(distributions, "Split")?;
+        let is_of_both = split.outputs == [distributions, logits];
+        let joined = self.of(split.inputs.first()?, "Concat")?;
+        is_of_both.then(|| joined.inputs.clone())
+    }
 }
 
 /// The graph with another ending.
@@ -75,7 +92,7 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
         .iter()
         .flat_map(|node| node.outputs.iter().map(move |output| (*output, node)));
     let makers = Makers(makers.collect());
-    if makers.0.contains_key(UNDECODED) {
+    if makers.0.keys().any(|name| name.starts_with(UNDECODED)) {
         return None;
     }
 
@@ -83,7 +100,8 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
     let (scores, boxes) = last.inputs.split_last()?;
     let logits = makers.of(scores, "Sigmoid")?.inputs.first()?;
     let distributions = makers.distributions(boxes)?;
-    let wanted = makers.behind(&[distributions, logits], None);
+    let grids = makers.grids(distributions, logits)?;
+    let wanted = makers.behind(&grids, None);
 
     let inputs = inputs_of(parts)?;
     let mut bytes = Vec::new();
@@ -93,7 +111,7 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
             graph::NODE => {
                 let node = left.next()?;
                 if node.outputs == last.outputs {
-                    put(&mut bytes, graph::NODE, &joined(node, [distributions, logits]));
+                    join(&grids, &mut bytes);
                     false
                 } else {
                     node.outputs.iter().any(|output| wanted.contains(output))
@@ -116,19 +134,15 @@ fn rebuilt(parts: &[Field<'_>]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// The last node with other inputs and another output.
-fn joined(node: &Node<'_>, inputs: [&str; 2]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    inputs
-        .iter()
-        .for_each(|input| put(&mut bytes, node::INPUT, input.as_bytes()));
-    put(&mut bytes, node::OUTPUT, UNDECODED.as_bytes());
-    let others = node
-        .parts
-        .iter()
-        .filter(|part| ![node::INPUT, node::OUTPUT].contains(&part.number));
-    others.for_each(|part| bytes.extend_from_slice(part.whole));
-    bytes
+/// The nodes of the other ending: each value in one row for each picture, and those rows one behind the other.
+fn join(values: &[&str], bytes: &mut Vec<u8>) {
+    let names: Vec<String> = (0..values.len()).map(|index| format!("{UNDECODED}.{index}")).collect();
+    for (value, name) in values.iter().zip(&names) {
+        put(bytes, graph::NODE, &node_of("Flatten", &[value], name));
+    }
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let last = node_with(node_of("Concat", &names, UNDECODED), "axis", 1);
+    put(bytes, graph::NODE, &last);
 }
 
 /// The output's type without its shape, which is another now, as is its name.
@@ -147,7 +161,7 @@ fn undecoded_value(value: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::onnx::{model, node_of, put_varint};
+    use super::super::onnx::{model, node, put_varint};
     use super::*;
 
     /// A graph of nodes `kind inputs -> output`, with one output.
@@ -182,18 +196,22 @@ mod tests {
     }
 
     /// As Ultralytics writes it, with a model before it that has a softmax of its own.
-    const ENDING: [(&str, &[&str], &str); 13] = [
+    const ENDING: [(&str, &[&str], &str); 17] = [
         ("Conv", &["images"], "stem"),
         ("Softmax", &["stem"], "attention"),
         ("Conv", &["attention"], "body"),
-        ("Concat", &["body", "body"], "distributions"),
+        ("Conv", &["body"], "fine sides"),
+        ("Conv", &["body"], "coarse sides"),
+        ("Conv", &["body"], "fine classes"),
+        ("Conv", &["body"], "coarse classes"),
+        ("Concat", &["fine sides", "coarse sides"], "distributions"),
         ("Shape", &["body"], "grid"),
         ("Reshape", &["distributions", "four"], "sides"),
         ("Transpose", &["sides"], "bins"),
         ("Softmax", &["bins"], "shares"),
         ("Conv", &["shares"], "distances"),
         ("Add", &["distances", "grid"], "boxes"),
-        ("Concat", &["body", "body"], "logits"),
+        ("Concat", &["fine classes", "coarse classes"], "logits"),
         ("Sigmoid", &["logits"], "scores"),
         ("Concat", &["boxes", "scores"], "output0"),
     ];
@@ -207,16 +225,22 @@ mod tests {
                 "Conv images -> stem",
                 "Softmax stem -> attention",
                 "Conv attention -> body",
-                "Concat body body -> distributions",
-                "Concat body body -> logits",
-                "Concat distributions logits -> undecoded",
+                "Conv body -> fine sides",
+                "Conv body -> coarse sides",
+                "Conv body -> fine classes",
+                "Conv body -> coarse classes",
+                "Flatten fine sides -> undecoded.0",
+                "Flatten fine classes -> undecoded.1",
+                "Flatten coarse sides -> undecoded.2",
+                "Flatten coarse classes -> undecoded.3",
+                "Concat undecoded.0 undecoded.1 undecoded.2 undecoded.3 -> undecoded",
             ]
         );
         assert!(model.starts_with(b"\x12\x0aa producer"), "the rest stays");
         assert!(!model.windows(7).any(|bytes| bytes == b"a shape"));
         assert_eq!(take_off(&model), None, "there is nothing more to take off");
         let mut apart = ENDING;
-        apart[12].1 = &["boxes", "distances", "scores"];
+        apart[16].1 = &["boxes", "distances", "scores"];
         assert_eq!(
             take_off(&model_of(&apart, "output0")),
             Some(model),
@@ -227,11 +251,13 @@ mod tests {
     #[test]
     fn another_ending_is_left_alone() {
         for (node, kind) in [
-            (12, "Add"),
-            (11, "Tanh"),
-            (7, "Sigmoid"),
-            (6, "Reshape"),
-            (5, "Flatten"),
+            (16, "Add"),
+            (15, "Tanh"),
+            (14, "Add"),
+            (11, "Sigmoid"),
+            (10, "Reshape"),
+            (9, "Flatten"),
+            (7, "Add"),
         ] {
             let mut nodes = ENDING;
             nodes[node].0 = kind;
@@ -240,8 +266,57 @@ mod tests {
         }
         assert_eq!(take_off(&model_of(&ENDING, "scores")), None);
         let mut named = ENDING;
-        (named[2].2, named[10].1) = ("undecoded", &["undecoded"]);
+        named[2].2 = "undecoded.7";
         assert_eq!(take_off(&model_of(&named, "output0")), None, "the name is taken");
+        let mut unlike = ENDING;
+        unlike[14].1 = &["fine classes"];
+        let left = take_off(&model_of(&unlike, "output0"));
+        assert_eq!(left, None, "not as many grids of distributions as of logits");
+    }
+
+    #[test]
+    fn grids_that_were_joined_and_parted_again_stay_as_they_were_before() {
+        let mut old = ENDING;
+        old[7] = ("Concat", &["fine sides", "coarse sides"], "all");
+        old[14] = ("Split", &["all", "sizes"], "logits");
+        // A node of two outputs.
+        let parted = |outputs: [&str; 2]| {
+            let mut split = node_of("Split", &["all", "sizes"], outputs[0]);
+            put(&mut split, node::OUTPUT, outputs[1].as_bytes());
+            let model = model_of(&old, "output0");
+            let one = node_of("Split", &["all", "sizes"], "logits");
+            replaced(&model, &one, &split)
+        };
+        let model = take_off(&parted(["distributions", "logits"])).unwrap();
+        assert_eq!(
+            written(&model)[5..],
+            [
+                "Flatten fine sides -> undecoded.0",
+                "Flatten coarse sides -> undecoded.1",
+                "Concat undecoded.0 undecoded.1 -> undecoded",
+            ]
+        );
+        assert_eq!(
+            take_off(&parted(["logits", "distributions"])),
+            None,
+            "the other way round"
+        );
+    }
+
+    /// The model with another node for one of its own.
+    fn replaced(model: &[u8], old: &[u8], new: &[u8]) -> Vec<u8> {
+        let made = |parts: &[Field<'_>]| {
+            let mut bytes = Vec::new();
+            for part in parts {
+                put(
+                    &mut bytes,
+                    part.number,
+                    if part.bytes == old { new } else { part.bytes },
+                );
+            }
+            Some(bytes)
+        };
+        with_graph(model, made).unwrap()
     }
 
     proptest! {

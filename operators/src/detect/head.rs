@@ -117,10 +117,7 @@ pub(super) fn grid_form(boxes: BoxForm, classes: usize, anchors: usize, most: us
         anchors,
     };
     // The device keeps a place for each anchor, and so no list that is cut off.
-    match anchors > MAX_CANDIDATES {
-        true => HeadForm::Rows(shape.rows(), anchors),
-        false => HeadForm::Grid(shape, most),
-    }
+    HeadForm::Grid(shape, (anchors <= MAX_CANDIDATES).then_some(most))
 }
 
 /// Puts into `best` the highest number at each of so many anchors, of a row for each class, and `least` where all are lower.

@@ -4,6 +4,7 @@
 //! Loss, 2020), in strides of 8, 16 or 32 pixels; each score is the logistic function of a logit. A model's own last steps
 //! do that for every anchor and class, a tenth of YOLO11n's time on a processor. A device does the same in a kernel.
 
+use std::ops::Range;
 use std::path::Path;
 
 use flowrun_engine::device::{BINS, BoxForm, anchors_of, logistic};
@@ -21,7 +22,7 @@ const SCORE_OFF: [f32; 2] = [1e-4, 5e-3];
 /// The same of a box's centre and size, in pixels; at 640, fp16 has steps of half a pixel.
 const BOX_OFF: [f32; 2] = [0.02, 1.5];
 
-/// `[4 x bins + classes, anchors]`.
+/// For one grid of anchors after the other `[4 x bins + classes, anchors of the grid]`.
 #[derive(Debug)]
 pub(super) struct Undecoded {
     classes: usize,
@@ -30,19 +31,29 @@ pub(super) struct Undecoded {
 }
 
 impl Undecoded {
-    /// Of a model with an input of this size; none where its answer for a picture has another shape.
-    pub(super) fn of(size: Size, rows: usize, anchors: usize) -> Option<Self> {
+    /// Of a model with an input of this size that answers so many numbers for a picture; none where that is another's answer.
+    pub(super) fn of(size: Size, numbers: usize) -> Option<Self> {
         let size = [size.width, size.height];
+        let anchors = anchors_of(size);
+        let rows = numbers.checked_div(anchors).filter(|rows| rows * anchors == numbers)?;
         let classes = rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?;
-        (anchors_of(size) == anchors).then_some(Undecoded {
+        Some(Undecoded {
             classes,
             anchors,
             boxes: BoxForm::Undecoded(size),
         })
     }
 
-    fn bbox(&self, output: &[f32], anchor: usize) -> Rect {
-        let row = |row: usize| output[row * self.anchors + anchor];
+    /// The grids of an answer: their anchors, and their numbers.
+    fn grids<'a>(&self, output: &'a [f32]) -> impl Iterator<Item = (Range<usize>, &'a [f32])> {
+        let rows = 4 * BINS + self.classes;
+        let grids = self.boxes.grids(self.anchors);
+        grids.map(move |grid| (grid.clone(), &output[rows * grid.start..rows * grid.end]))
+    }
+
+    /// The box of an anchor, from the numbers of its grid.
+    fn bbox(&self, grid: &Range<usize>, numbers: &[f32], anchor: usize) -> Rect {
+        let row = |row: usize| numbers[row * grid.len() + anchor - grid.start];
         let [x1, y1, x2, y2] = self.boxes.corners(anchor, row);
         Rect { x1, y1, x2, y2 }
     }
@@ -52,17 +63,21 @@ impl Undecoded {
         let count = self.anchors;
         let (score_off, box_off) = (SCORE_OFF[usize::from(is_half)], BOX_OFF[usize::from(is_half)]);
         let (boxes, scores) = decoded.split_at(4 * count);
-        let scores = output[4 * BINS * count..].iter().zip(scores);
-        let mut scores = scores.map(|(logit, score)| (logistic(*logit) - score).abs());
-        let mut boxes = (0..count).flat_map(|anchor| {
-            let Rect { x1, y1, x2, y2 } = self.bbox(output, anchor);
-            let here = [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1];
-            here.into_iter()
-                .enumerate()
-                .map(move |(row, number)| (number - boxes[row * count + anchor]).abs())
-        });
         // Written so that what is no number agrees with nothing.
-        scores.all(|off| off <= score_off) && boxes.all(|off| off <= box_off)
+        self.grids(output).all(|(grid, numbers)| {
+            let logits = numbers[4 * BINS * grid.len()..].chunks_exact(grid.len());
+            let mut rows = logits.zip(scores.chunks_exact(count));
+            let mut anchors = grid.clone();
+            rows.all(|(logits, scores)| {
+                let mut scores = logits.iter().zip(&scores[grid.clone()]);
+                scores.all(|(logit, score)| (logistic(*logit) - score).abs() <= score_off)
+            }) && anchors.all(|anchor| {
+                let Rect { x1, y1, x2, y2 } = self.bbox(&grid, numbers, anchor);
+                let here = [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1];
+                let mut rows = here.iter().enumerate();
+                rows.all(|(row, number)| (number - boxes[row * count + anchor]).abs() <= box_off)
+            })
+        })
     }
 }
 
@@ -89,18 +104,18 @@ pub(super) fn open(
     lane.fill_with_noise();
     let batch = input.batch.most();
     let (answer, decoded) = (input.run(&mut model, &lane, batch)?, input.run(whole, &lane, batch)?);
-    let &[_, rows, anchors] = answer.dims() else {
+    let &[_, numbers] = answer.dims() else {
         return Ok(None);
     };
-    let Some(head) = Undecoded::of(input.size, rows, anchors) else {
+    let Some(head) = Undecoded::of(input.size, numbers) else {
         return Ok(None);
     };
-    if decoded.dims() != [batch, 4 + head.classes, anchors] {
+    if decoded.dims() != [batch, 4 + head.classes, head.anchors] {
         return Ok(None);
     }
     let (mut wide, mut wide_decoded) = (Vec::new(), Vec::new());
     let answer = &answer.floats(&mut wide)?[..head.picture_len()];
-    let decoded = &decoded.floats(&mut wide_decoded)?[..(4 + head.classes) * anchors];
+    let decoded = &decoded.floats(&mut wide_decoded)?[..(4 + head.classes) * head.anchors];
     Ok(head
         .agrees(answer, decoded, input.element == Element::F16)
         .then_some((model, head)))
@@ -121,19 +136,20 @@ impl Head for Undecoded {
 
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
         out.clear();
-        let count = self.anchors;
-        let logits = &output[4 * BINS * count..];
-        highest(logits, count, f32::NEG_INFINITY, &mut scratch.best);
-        for (anchor, logit) in scratch.best.iter().enumerate() {
-            let score = logistic(*logit);
-            if score <= settings.min_score {
-                continue;
+        for (grid, numbers) in self.grids(output) {
+            let logits = &numbers[4 * BINS * grid.len()..];
+            highest(logits, grid.len(), f32::NEG_INFINITY, &mut scratch.best);
+            for (place, logit) in scratch.best.iter().enumerate() {
+                let score = logistic(*logit);
+                if score <= settings.min_score {
+                    continue;
+                }
+                let class = (0..self.classes).find(|class| logits[class * grid.len() + place] == *logit);
+                let Some(class) = class.filter(|class| settings.wants(*class)) else {
+                    continue;
+                };
+                out.extend(candidate(self.bbox(&grid, numbers, grid.start + place), score, class));
             }
-            let class = (0..self.classes).find(|class| logits[class * count + anchor] == *logit);
-            let Some(class) = class.filter(|class| settings.wants(*class)) else {
-                continue;
-            };
-            out.extend(candidate(self.bbox(output, anchor), score, class));
         }
         suppress(out, settings, &mut scratch.shifted);
     }
@@ -176,6 +192,7 @@ mod tests {
     /// 8 x 4, 4 x 2 and 2 x 1.
     const ANCHORS: usize = 42;
     const CLASSES: usize = 3;
+    const NUMBERS: usize = (4 * BINS + CLASSES) * ANCHORS;
 
     /// What a model makes of this answer in its last steps, in fp64.
     fn decoded(output: &[f32]) -> Vec<f32> {
@@ -186,8 +203,17 @@ mod tests {
         });
         let mut answer = vec![0.0; (4 + CLASSES) * ANCHORS];
         for (anchor, [x, y, stride]) in points.enumerate() {
+            let (first, count) = match anchor {
+                0..32 => (0, 32),
+                32..40 => (32, 8),
+                _ => (40, 2),
+            };
+            let number = |row: usize| {
+                let at = (4 * BINS + CLASSES) * first + row * count + anchor - first;
+                f64::from(output[at])
+            };
             let side = |side: usize| {
-                let logit = |bin: usize| f64::from(output[(side * BINS + bin) * ANCHORS + anchor]);
+                let logit = |bin: usize| number(side * BINS + bin);
                 let shares: Vec<f64> = (0..BINS).map(|bin| logit(bin).exp()).collect();
                 let weighed: f64 = shares.iter().zip(0..).map(|(share, bin)| share * f64::from(bin)).sum();
                 stride * weighed / shares.iter().sum::<f64>()
@@ -203,7 +229,7 @@ mod tests {
                 answer[row * ANCHORS + anchor] = number as f32;
             }
             for class in 0..CLASSES {
-                let logit = f64::from(output[(4 * BINS + class) * ANCHORS + anchor]);
+                let logit = number(4 * BINS + class);
                 answer[(4 + class) * ANCHORS + anchor] = (1.0 / (1.0 + (-logit).exp())) as f32;
             }
         }
@@ -214,10 +240,10 @@ mod tests {
         /// Read here or decoded first: the same is found, in the same order.
         #[test]
         fn what_is_found_is_what_the_last_steps_would_have_made(
-            output in prop::collection::vec(-6.0_f32..6.0, (4 * BINS + CLASSES) * ANCHORS),
+            output in prop::collection::vec(-6.0_f32..6.0, NUMBERS),
             min_score in 0.0_f32..0.99,
         ) {
-            let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+            let head = Undecoded::of(SIZE, NUMBERS).unwrap();
             let answer = decoded(&output);
             prop_assert!(head.agrees(&output, &answer, false));
             let settings = Settings { min_score, iou: 1.0, max: 1000, agnostic: false, classes: None };
@@ -236,7 +262,7 @@ mod tests {
 
     #[test]
     fn another_answer_is_not_agreed_with() {
-        let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+        let head = Undecoded::of(SIZE, NUMBERS).unwrap();
         let output: Vec<f32> = (0..head.picture_len())
             .map(|index| (index as f32 * 0.37).sin() * 4.0)
             .collect();
@@ -254,13 +280,13 @@ mod tests {
                 "{at}"
             );
         }
-        assert!(Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS + 1).is_none());
-        assert!(Undecoded::of(SIZE, 4 * BINS, ANCHORS).is_none());
+        assert!(Undecoded::of(SIZE, NUMBERS + 1).is_none());
+        assert!(Undecoded::of(SIZE, 4 * BINS * ANCHORS).is_none());
     }
 
     #[test]
     fn what_is_no_number_is_never_found() {
-        let head = Undecoded::of(SIZE, 4 * BINS + CLASSES, ANCHORS).unwrap();
+        let head = Undecoded::of(SIZE, NUMBERS).unwrap();
         let settings = Settings {
             min_score: 0.1,
             iou: 1.0,

@@ -1,5 +1,6 @@
 // What a head proposes, thinned out so that only what is kept is copied to the host. It is of [batch, 4 + classes, anchors],
-// or without a model's last steps of [batch, 4 x 16 bins + classes, anchors]. The reference is detections.rs beside this file.
+// or without a model's last steps, for each picture, of [4 x 16 bins + classes, anchors of the grid] for one grid after the
+// other. The reference is detections.rs beside this file.
 
 struct Choice {
     float min_score, iou;
@@ -43,13 +44,20 @@ __device__ inline float logistic(float logit) {
     return (logit > 0.0f ? 1.0f : part) / (1.0f + part);
 }
 
+// Anchors whose numbers lie in rows together: how many come before them, how many they are, how far they are apart in pixels.
+struct Grid {
+    unsigned int first, anchors, stride;
+};
+
 // A head whose boxes and scores are ready.
 struct Decoded {
     static const unsigned int box_rows = 4;
+    unsigned int anchors;
+    __device__ Grid grid(unsigned int) const { return {0, anchors, 0}; }
     __device__ float least() const { return 0.0f; }
     __device__ float score(float best) const { return best; }
     template <typename T>
-    __device__ void corners(const T* boxes, unsigned int anchors, unsigned int, Proposal& proposal) const {
+    __device__ void corners(const T* boxes, const Grid&, unsigned int, Proposal& proposal) const {
         float x = wide(boxes[0]), y = wide(boxes[anchors]), width = wide(boxes[2ull * anchors]), height = wide(boxes[3ull * anchors]);
         proposal.x1 = x - width / 2.0f;
         proposal.y1 = y - height / 2.0f;
@@ -62,31 +70,36 @@ struct Decoded {
 struct Undecoded {
     static const unsigned int bins = 16, box_rows = 4 * bins;
     unsigned int width, height;
+    __device__ unsigned int anchors(unsigned int stride) const { return (width / stride) * (height / stride); }
+    __device__ Grid grid(unsigned int anchor) const {
+        unsigned int first = 0, stride = 8;
+        while (stride < 32 && anchor - first >= anchors(stride)) {
+            first += anchors(stride);
+            stride *= 2;
+        }
+        return {first, anchors(stride), stride};
+    }
     __device__ float least() const { return NOTHING; }
     __device__ float score(float best) const { return logistic(best); }
     template <typename T>
-    __device__ void corners(const T* boxes, unsigned int anchors, unsigned int anchor, Proposal& proposal) const {
-        unsigned int stride = 8, place = anchor;
-        while (stride < 32 && place >= (width / stride) * (height / stride)) {
-            place -= (width / stride) * (height / stride);
-            stride *= 2;
-        }
-        float x = ((float)(place % (width / stride)) + 0.5f) * (float)stride;
-        float y = ((float)(place / (width / stride)) + 0.5f) * (float)stride;
+    __device__ void corners(const T* boxes, const Grid& grid, unsigned int place, Proposal& proposal) const {
+        float stride = (float)grid.stride;
+        float x = ((float)(place % (width / grid.stride)) + 0.5f) * stride;
+        float y = ((float)(place / (width / grid.stride)) + 0.5f) * stride;
         float distances[4];
         for (unsigned int side = 0; side < 4; side++) {
-            const T* logits = boxes + (unsigned long long)side * bins * anchors;
+            const T* logits = boxes + (unsigned long long)side * bins * grid.anchors;
             float most = NOTHING, sum = 0.0f, weighed = 0.0f;
             for (unsigned int bin = 0; bin < bins; bin++) {
-                float logit = wide(logits[(unsigned long long)bin * anchors]);
+                float logit = wide(logits[(unsigned long long)bin * grid.anchors]);
                 most = logit > most ? logit : most;
             }
             for (unsigned int bin = 0; bin < bins; bin++) {
-                float share = power(wide(logits[(unsigned long long)bin * anchors]) - most);
+                float share = power(wide(logits[(unsigned long long)bin * grid.anchors]) - most);
                 sum += share;
                 weighed += share * (float)bin;
             }
-            distances[side] = (float)stride * (weighed / sum);
+            distances[side] = stride * (weighed / sum);
         }
         proposal.x1 = x - distances[0];
         proposal.y1 = y - distances[1];
@@ -101,12 +114,14 @@ __device__ inline void propose(const T* head, const Choice* choices, const unsig
                                unsigned int* counts, unsigned int classes, unsigned int anchors, Form form) {
     unsigned int anchor = blockIdx.x * blockDim.x + threadIdx.x, picture = blockIdx.y;
     if (anchor >= anchors) return;
-    const T* boxes = head + (unsigned long long)picture * (Form::box_rows + classes) * anchors + anchor;
-    const T* scores = boxes + (unsigned long long)Form::box_rows * anchors;
+    Grid grid = form.grid(anchor);
+    unsigned long long rows = Form::box_rows + classes;
+    const T* boxes = head + rows * ((unsigned long long)picture * anchors + grid.first) + (anchor - grid.first);
+    const T* scores = boxes + (unsigned long long)Form::box_rows * grid.anchors;
     float best = form.least();
     unsigned int kind = 0;
     for (unsigned int index = 0; index < classes; index++) {
-        float score = wide(scores[(unsigned long long)index * anchors]);
+        float score = wide(scores[(unsigned long long)index * grid.anchors]);
         if (score > best) {
             best = score;
             kind = index;
@@ -115,7 +130,7 @@ __device__ inline void propose(const T* head, const Choice* choices, const unsig
     best = form.score(best);
     if (!(best > choices[picture].min_score) || !wanted[(unsigned long long)picture * classes + kind]) return;
     Proposal proposal;
-    form.corners(boxes, anchors, anchor, proposal);
+    form.corners(boxes, grid, anchor - grid.first, proposal);
     bool whole = isfinite(proposal.x1) && isfinite(proposal.y1) && isfinite(proposal.x2) && isfinite(proposal.y2) && isfinite(best);
     if (!whole) return;
     proposal.score = best < 1.0f ? best : 1.0f;
@@ -128,11 +143,13 @@ __device__ inline void propose(const T* head, const Choice* choices, const unsig
 
 extern "C" __global__ void propose_f32(const float* head, const Choice* choices, const unsigned char* wanted, Proposal* proposals,
                                        unsigned int* counts, unsigned int classes, unsigned int anchors) {
-    propose(head, choices, wanted, proposals, counts, classes, anchors, Decoded());
+    Decoded form = {anchors};
+    propose(head, choices, wanted, proposals, counts, classes, anchors, form);
 }
 extern "C" __global__ void propose_f16(const unsigned short* head, const Choice* choices, const unsigned char* wanted,
                                        Proposal* proposals, unsigned int* counts, unsigned int classes, unsigned int anchors) {
-    propose(head, choices, wanted, proposals, counts, classes, anchors, Decoded());
+    Decoded form = {anchors};
+    propose(head, choices, wanted, proposals, counts, classes, anchors, form);
 }
 
 extern "C" __global__ void decode_f32(const float* head, const Choice* choices, const unsigned char* wanted, Proposal* proposals,

@@ -1,5 +1,7 @@
 //! What a detection head proposes and what of it is kept: the reference of `detections.cu`.
 
+use std::ops::Range;
+
 use half::f16;
 
 use super::{Shape, host, host_mut};
@@ -47,10 +49,10 @@ pub const BINS: usize = 16;
 /// How a head tells boxes and scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoxForm {
-    /// Ready: rows of centre x, centre y, width and height, and of scores.
+    /// Ready: rows of centre x, centre y, width and height, and of scores, each over all anchors.
     Decoded,
-    /// Of a model without its last steps, with an input so many pixels across and down: [`BINS`] rows for each side, and of
-    /// logits.
+    /// Of a model without its last steps, with an input so many pixels across and down: for one grid of anchors after the
+    /// other [`BINS`] rows for each side, and rows of logits, each over the anchors of the grid.
     Undecoded([u32; 2]),
 }
 
@@ -61,6 +63,23 @@ impl BoxForm {
             BoxForm::Decoded => 4,
             BoxForm::Undecoded(_) => 4 * BINS,
         }
+    }
+
+    /// The anchors, of so many, that this one shares its rows with.
+    pub fn grid(self, anchors: usize, anchor: usize) -> Range<usize> {
+        match self {
+            BoxForm::Decoded => 0..anchors,
+            BoxForm::Undecoded(size) => grid_of(size, anchor).0,
+        }
+    }
+
+    /// All of them that share their rows, one after the other.
+    pub fn grids(self, anchors: usize) -> impl Iterator<Item = Range<usize>> {
+        let from = move |first: usize| {
+            let grid = (first < anchors).then(|| self.grid(anchors, first));
+            grid.filter(|grid| !grid.is_empty())
+        };
+        std::iter::successors(from(0), move |grid| from(grid.end))
     }
 }
 
@@ -73,14 +92,22 @@ pub fn anchors_of([width, height]: [u32; 2]) -> usize {
     grids.iter().sum()
 }
 
-/// The point of an anchor, and its stride.
-fn anchor_of([width, height]: [u32; 2], anchor: usize) -> [f32; 3] {
-    let (mut stride, mut place) = (STRIDES[0], anchor as u32);
-    while stride < STRIDES[2] && place >= (width / stride) * (height / stride) {
-        place -= (width / stride) * (height / stride);
+/// The anchors of an anchor's grid, and its stride.
+fn grid_of([width, height]: [u32; 2], anchor: usize) -> (Range<usize>, u32) {
+    let anchors = |stride: u32| (width / stride) as usize * (height / stride) as usize;
+    let (mut first, mut stride) = (0, STRIDES[0]);
+    while stride < STRIDES[2] && anchor - first >= anchors(stride) {
+        first += anchors(stride);
         stride *= 2;
     }
-    let across = (width / stride).max(1);
+    (first..first + anchors(stride), stride)
+}
+
+/// The point of an anchor, and its stride.
+fn anchor_of(size: [u32; 2], anchor: usize) -> [f32; 3] {
+    let (grid, stride) = grid_of(size, anchor);
+    let place = (anchor - grid.start) as u32;
+    let across = (size[0] / stride).max(1);
     let at = |place: u32| (place as f32 + 0.5) * stride as f32;
     [at(place % across), at(place / across), stride as f32]
 }
@@ -119,7 +146,7 @@ fn power(x: f32) -> f32 {
     (sum * (rest * rest) + rest + 1.0) * f32::from_bits((((halvings as i32) + 127) as u32) << 23)
 }
 
-/// Reads a head of `[places, boxes + classes, anchors]` into proposals.
+/// Reads a head into proposals: see [`BoxForm`].
 #[derive(Clone, Copy, Debug)]
 pub struct Propose {
     /// The head's answer.
@@ -206,8 +233,8 @@ impl Propose {
         let box_rows = self.boxes.rows();
         let numbers = (box_rows + classes) * anchors;
         for place in 0..places {
-            let value = |row: usize, anchor: usize| {
-                let at = place * numbers + row * anchors + anchor;
+            let value = |at: usize| {
+                let at = place * numbers + at;
                 // SAFETY: the caller of `Work::on_host` promises a head of this shape.
                 unsafe {
                     if self.half {
@@ -227,13 +254,16 @@ impl Propose {
                 )
             };
             for anchor in 0..anchors {
+                let grid = self.boxes.grid(anchors, anchor);
+                let value =
+                    |row: usize| value((box_rows + classes) * grid.start + row * grid.len() + anchor - grid.start);
                 let least = match self.boxes {
                     BoxForm::Decoded => 0.0,
                     BoxForm::Undecoded(_) => f32::NEG_INFINITY,
                 };
                 let (mut best, mut class) = (least, 0);
                 for index in 0..classes {
-                    let score = value(box_rows + index, anchor);
+                    let score = value(box_rows + index);
                     if score > best {
                         (best, class) = (score, index);
                     }
@@ -244,7 +274,7 @@ impl Propose {
                 if best <= choice.min_score || wanted[class] == 0 {
                     continue;
                 }
-                let corners = self.boxes.corners(anchor, |row| value(row, anchor));
+                let corners = self.boxes.corners(anchor, value);
                 if !corners.iter().chain([&best]).all(|number| number.is_finite()) {
                     continue;
                 }

@@ -149,8 +149,13 @@ fn settings(min_score: f32, iou: f32, max: usize, agnostic: bool, classes: Optio
 fn heads(shape: HeadShape, pictures: usize, seed: u64, sure: u8) -> Vec<f32> {
     let bytes = noise(seed, pictures * shape.rows() * shape.anchors);
     let box_rows = shape.boxes.rows();
+    let rows: Vec<usize> = shape
+        .boxes
+        .grids(shape.anchors)
+        .flat_map(|grid| (0..shape.rows()).flat_map(move |row| std::iter::repeat_n(row, grid.len())))
+        .collect();
     let number = |(at, byte): (usize, &u8)| {
-        let (row, level) = (at / shape.anchors % shape.rows(), f32::from(*byte));
+        let (row, level) = (rows[at % rows.len()], f32::from(*byte));
         match shape.boxes {
             BoxForm::Decoded if row < 2 => level / 2.0,
             BoxForm::Decoded if row < box_rows => 10.0 + level / 8.0,
@@ -162,7 +167,7 @@ fn heads(shape: HeadShape, pictures: usize, seed: u64, sure: u8) -> Vec<f32> {
         }
     };
     let mut numbers: Vec<f32> = bytes.iter().enumerate().map(number).collect();
-    numbers[box_rows * shape.anchors + 3] = f32::NAN;
+    numbers[box_rows * shape.boxes.grid(shape.anchors, 0).len() + 3] = f32::NAN;
     numbers[2] = f32::INFINITY;
     numbers
 }
@@ -223,7 +228,7 @@ fn gpu_boxes_of_a_model_without_its_last_steps_are_the_hosts() {
             classes,
             anchors: anchors_of([width, height]),
         };
-        let head = Undecoded::of(size, shape.rows(), shape.anchors).unwrap();
+        let head = Undecoded::of(size, shape.rows() * shape.anchors).unwrap();
         assert_boxes_are_the_hosts(&head, shape, sure);
     }
 }
