@@ -185,7 +185,7 @@ fn provider_rows(asked: &Asked<'_>) -> Result<()> {
     if std::env::var_os("FLOWRUN_GPU_BUILD_ONLY").is_some() {
         return Ok(());
     }
-    let shapes = ([3, SIDE as usize, SIDE as usize], [HEAD.rows(), HEAD.anchors]);
+    let shapes = ([3, SIDE as usize, SIDE as usize], HEAD.dims());
     let mut bare = Bound::new(vec![(model, asked.batches.clone())], device, &shapes.0, &shapes.1)?;
     for batch in asked.batches.iter().copied() {
         row(&format!("{name}: network alone, resident input"), batch, || {
