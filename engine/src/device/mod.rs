@@ -42,7 +42,9 @@ pub use memory::{Buffer, Pinned};
 pub use pictures::{Fit, Pictures};
 pub use placement::{Load, Move, MoveCause, Placement};
 pub use pool::{BATCHES, DevicePool, FRAMES, Lease, PinnedPool, Pool, PoolState, Poolable};
-pub use probe::{Cuda, CudaDevice, Driver, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cuda, is_loadable, tensorrt_version};
+pub use probe::{
+    Cuda, CudaDevice, Driver, NVDEC_LIBRARY, TENSORRT_LIBRARIES, TensorRtLibrary, cuda, is_loadable, tensorrt_library,
+};
 pub use resident::ResidentPool;
 pub use slots::Slots;
 pub use stream::{CudaStream, Fence};

@@ -1,10 +1,10 @@
 //! Asks for accelerators without taking any: `flowrun doctor` must work where there is no driver, where
 //! it is broken, and while somebody else uses the device.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cudarc::driver::{result, sys};
 use serde::Serialize;
@@ -112,31 +112,77 @@ pub fn is_loadable(library: &Path) -> bool {
     true
 }
 
-/// The version that the loaded TensorRT reports, as in `8.6.0`; none where there is none.
-pub fn tensorrt_version() -> Option<String> {
+/// TensorRT, as the system's loader finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorRtLibrary {
+    /// What it was found by.
+    pub name: &'static str,
+    /// What it reports, as in `8.6.0`.
+    pub version: String,
+    /// The file that it needs and that is not there. It ends the process where it looks for it in vain.
+    pub lacks: Option<String>,
+}
+
+/// Looks for TensorRT; none where there is none.
+pub fn tensorrt_library() -> Option<TensorRtLibrary> {
     TENSORRT_LIBRARIES.into_iter().find_map(|name| {
-        let name = CString::new(name).ok()?;
+        let file = CString::new(name).ok()?;
         // SAFETY: the name ends in NUL; inference would open the library too.
-        let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
+        let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
         if handle.is_null() {
             return None;
         }
         // SAFETY: `handle` was just opened, and the name ends in NUL.
         let symbol = unsafe { libc::dlsym(handle, c"getInferLibVersion".as_ptr()) };
-        let version = (!symbol.is_null()).then(|| {
+        let found = (!symbol.is_null()).then(|| {
             // SAFETY: NvInferRuntime.h declares it so in every version.
             let version = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> i32>(symbol) };
             // SAFETY: as above; it takes nothing and answers a number.
-            unsafe { version() }
+            (unsafe { version() }, folder_of(symbol))
         });
         // SAFETY: `handle` is closed once.
         unsafe { libc::dlclose(handle) };
+        let (version, folder) = found?;
         // Up to 8 a digit for major and two each for minor and patch; since 10 two each.
-        version.map(|version| match version {
+        let version = match version {
             ..10_000 => format!("{}.{}.{}", version / 1000, version / 100 % 10, version % 100),
             _ => format!("{}.{}.{}", version / 10_000, version / 100 % 100, version % 100),
+        };
+        Some(TensorRtLibrary {
+            name,
+            lacks: lacking(&version, folder.as_deref()),
+            version,
         })
     })
+}
+
+/// The folder of the library that holds a symbol.
+fn folder_of(symbol: *const libc::c_void) -> Option<PathBuf> {
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: writes one structure to the place given, of which zeroes are a value.
+    let (known, info) = unsafe { (libc::dladdr(symbol, info.as_mut_ptr()), info.assume_init()) };
+    if known == 0 || info.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: it ends in NUL, and lives as long as the library is open.
+    let name = unsafe { CStr::from_ptr(info.dli_fname) };
+    Path::new(OsStr::from_bytes(name.to_bytes()))
+        .parent()
+        .map(Path::to_owned)
+}
+
+/// What makes engines is a library of its own, which is opened even where an engine is only read. Later versions have one for
+/// each kind of chip.
+fn lacking(version: &str, folder: Option<&Path>) -> Option<String> {
+    const BUILDER: &str = "libnvinfer_builder_resource";
+    let usual = format!("{BUILDER}.so.{version}");
+    if is_loadable(Path::new(&usual)) {
+        return None;
+    }
+    let files = folder.and_then(|folder| std::fs::read_dir(folder).ok());
+    let mut files = files.into_iter().flatten().flatten();
+    let is_there = files.any(|file| file.file_name().as_bytes().starts_with(BUILDER.as_bytes()));
+    (!is_there).then_some(usual)
 }
 
 #[cfg(test)]
@@ -149,6 +195,24 @@ mod tests {
         if let Cuda::Present(driver) = cuda() {
             assert!(driver.devices.iter().all(|device| device.memory_bytes > 0));
         }
+    }
+
+    #[test]
+    fn a_tensorrt_without_its_builder_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = "libnvinfer_builder_resource.so.99.1.2";
+        assert_eq!(lacking("99.1.2", Some(folder.path())).as_deref(), Some(file));
+        assert_eq!(lacking("99.1.2", None).as_deref(), Some(file));
+        let one_of_many = folder.path().join("libnvinfer_builder_resource_sm90.so.99.1.2");
+        std::fs::write(one_of_many, "").unwrap();
+        assert_eq!(lacking("99.1.2", Some(folder.path())), None);
+    }
+
+    #[test]
+    fn a_library_is_known_by_what_it_holds() {
+        let folder = folder_of(libc::dlopen as *const libc::c_void).unwrap();
+        assert!(folder.join("libc.so.6").is_file(), "{}", folder.display());
+        assert_eq!(folder_of(std::ptr::null()), None);
     }
 
     #[test]

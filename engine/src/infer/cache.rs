@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::runtime::runtime;
 use super::tensorrt::{TensorRt, table_name};
-use crate::device::{Chip, Cuda, cuda, tensorrt_version};
+use crate::device::{Chip, Cuda, cuda, tensorrt_library};
 use crate::errors::{OperatorError, Result};
 
 /// Lists what belongs to a finished build.
@@ -41,7 +41,8 @@ impl EngineCache {
             Cuda::Absent | Cuda::Broken(_) => String::new(),
         };
         let ending = if undecoded { " undecoded grids" } else { "" };
-        let versions = format!("{} {:?} {driver}{ending}", runtime()?.version(), tensorrt_version());
+        let tensorrt = tensorrt_library().map(|library| library.version);
+        let versions = format!("{} {tensorrt:?} {driver}{ending}", runtime()?.version());
         EngineCache::below(&root()?, model, chip, &versions, options)
     }
 

@@ -8,7 +8,7 @@ use ort::session::builder::SessionBuilder;
 
 use super::runtime::{Runtime, runtime};
 use super::tensorrt::{self, TensorRt};
-use crate::device::{Cuda, CudaStream, TENSORRT_LIBRARIES, cuda, is_loadable};
+use crate::device::{Cuda, CudaStream, TENSORRT_LIBRARIES, TensorRtLibrary, cuda, tensorrt_library};
 
 /// What computes a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,12 +155,18 @@ pub(super) fn missing(provider: Provider, runtime: &Runtime) -> Option<Refusal> 
                 true,
             );
         }
-        if !TENSORRT_LIBRARIES.iter().any(|name| is_loadable(name.as_ref())) {
-            let [newest, _] = TENSORRT_LIBRARIES;
-            return refusal(
-                format!("{newest} cannot be loaded: put TensorRT's lib folder into LD_LIBRARY_PATH"),
-                true,
-            );
+        match tensorrt_library() {
+            None => {
+                let [newest, _] = TENSORRT_LIBRARIES;
+                let cause = format!("{newest} cannot be loaded: put TensorRT's lib folder into LD_LIBRARY_PATH");
+                return refusal(cause, true);
+            }
+            Some(TensorRtLibrary {
+                name,
+                lacks: Some(file),
+                ..
+            }) => return refusal(format!("{name} is there without {file}: install all of TensorRT"), true),
+            Some(_) => {}
         }
     }
     if provider == Provider::OpenVino && !brought("libonnxruntime_providers_openvino.so") {

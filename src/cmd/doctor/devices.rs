@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use flowrun_engine::device::{Cuda, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cuda, is_loadable};
+use flowrun_engine::device::{Cuda, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cuda, is_loadable, tensorrt_library};
 
 use super::Finding;
 use super::inference::Loaded;
@@ -68,9 +68,21 @@ fn tensorrt(onnx_runtime: Option<&Loaded>) -> Finding {
         .library
         .parent()
         .is_some_and(|folder| folder.join(TENSORRT_PROVIDER).is_file());
-    let library = TENSORRT_LIBRARIES.into_iter().find(|name| is_loadable(Path::new(name)));
-    match (provider, library) {
-        (true, Some(library)) => Finding::ok("TensorRT", format!("{library}, and ONNX Runtime's provider for it")),
+    match (provider, tensorrt_library()) {
+        (true, Some(library)) => match library.lacks {
+            None => Finding::ok(
+                "TensorRT",
+                format!(
+                    "{} ({}), and ONNX Runtime's provider for it",
+                    library.version, library.name
+                ),
+            ),
+            Some(file) => Finding::absent(
+                "TensorRT",
+                format!("{} is there without {file}", library.name),
+                "install all of TensorRT: it ends the process where it misses that file",
+            ),
+        },
         (true, None) => Finding::absent(
             "TensorRT",
             format!(
