@@ -394,6 +394,8 @@ fn overlap([ax1, ay1, ax2, ay2]: [f32; 4], [bx1, by1, bx2, by2]: [f32; 4]) -> f3
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -402,6 +404,23 @@ mod tests {
             (size_of::<Choice>(), size_of::<Proposal>(), size_of::<Kept>()),
             (16, 32, 24)
         );
+    }
+
+    proptest! {
+        #[test]
+        fn every_anchor_is_in_one_grid(width in 0_u32..200, height in 0_u32..200) {
+            let (form, anchors) = (BoxForm::Undecoded([width, height]), anchors_of([width, height]));
+            let mut next = 0;
+            for grid in form.grids(anchors) {
+                prop_assert_eq!(grid.start, next);
+                for anchor in grid.clone() {
+                    prop_assert_eq!(form.grid(anchors, anchor), grid.clone());
+                }
+                next = grid.end;
+            }
+            prop_assert_eq!(next, anchors);
+            prop_assert_eq!(BoxForm::Decoded.grids(anchors).map(|grid| grid.len()).sum::<usize>(), anchors);
+        }
     }
 
     #[test]
