@@ -2,8 +2,8 @@
 //
 //   node page.mjs http://127.0.0.1:8080/ [FOLDER]
 //
-// The pictures play and change, boxes are drawn, counts come and change, the graph shows rates, cameras are listed, nothing
-// complains, and a phone's screen is not overflowed. Ends with 1 when something is amiss. Screenshots go to the folder.
+// The pictures play and change, boxes are drawn, counts come and change, the graph shows rates, cameras are listed, late boxes
+// are told of, nothing complains, and a phone's screen is not overflowed. Ends with 1 when something is amiss. Screenshots go to the folder.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -61,6 +61,20 @@ const second = await until((seen) => seen.pictures.every((picture, at) => pictur
 const after = await video.screenshot(folder ? { path: join(folder, 'second.png') } : {});
 if (folder) await page.screenshot({ path: join(folder, 'page.png'), fullPage: true });
 
+// Boxes that come after their picture was shown cannot be drawn over it: the page tells how late they are.
+const late = await page.evaluate(async () => {
+  const { Overlay } = await import('/assets/overlay.js');
+  const { Picture } = await import('/assets/picture.js');
+  const overlay = new Overlay(document.createElement('video'), document.createElement('canvas'), { eventTime: () => null });
+  const said = document.createElement('span');
+  return [1100, 2400].map((ms) => {
+    overlay.take({ time_ns: 1e9, size: [640, 360], rows: [] });
+    overlay.draw(ms);
+    Picture.prototype.state.call({ overlay, said }, { health: 'live', fps: 10 });
+    return said.textContent;
+  });
+});
+
 // By keyboard: the first stop leads past the header, the next ones through the page.
 await page.keyboard.press('Tab');
 const skip = await page.evaluate(() => document.activeElement.textContent);
@@ -77,6 +91,7 @@ const checks = {
   'counts change': second.counts.join() !== first.counts.join(),
   'edges show rates': second.edges.length > 0 && second.edges.filter((text) => /\d\/s/.test(text)).length > 1,
   'cameras are live': second.cameras.length > 0 && second.cameras.every((state) => state === 'live'),
+  'boxes that come late are told of': late.join('; ') === 'live, 10.0 fps; live, 10.0 fps, boxes 1.4 s late',
   'the keyboard begins at the skip link': skip.startsWith('Skip'),
   'a phone shows all of it': overflow <= 0,
   'nothing complains': complaints.length === 0,

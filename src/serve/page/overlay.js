@@ -10,7 +10,7 @@ const colours = ["#ff5252", "#40c4ff", "#69f0ae", "#ffd740", "#e040fb", "#ff9100
 
 export class Overlay {
   constructor(video, canvas, timeline) {
-    Object.assign(this, { video, canvas, timeline, shown: true, frames: [], drawn: 0 });
+    Object.assign(this, { video, canvas, timeline, shown: true, frames: [], drawn: 0, lateMs: 0 });
     const next = video.requestVideoFrameCallback
       ? (draw) => video.requestVideoFrameCallback((_, about) => draw(about.mediaTime))
       : (draw) => requestAnimationFrame(() => draw(video.currentTime));
@@ -49,6 +49,9 @@ export class Overlay {
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
     const frame = this.shown && ms !== null ? this.nearest(ms) : null;
+    // A run that has too much to do answers after the picture was shown: there is nothing to draw then, and a reason to tell.
+    const behind = this.shown && ms !== null && this.frames.length ? ms - this.frames.at(-1).ms : 0;
+    this.lateMs = behind > NEAR_MS ? behind : 0;
     if (!frame) return;
     // The picture keeps its shape inside the element.
     const fit = Math.min(width / frame.width, height / frame.height);

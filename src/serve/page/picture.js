@@ -29,7 +29,8 @@ export class Picture {
   state(camera) {
     if (!camera) return;
     this.said.className = `state ${camera.health}`;
-    const text = `${camera.health}, ${camera.fps.toFixed(1)} fps`;
+    const late = this.overlay.lateMs ? `, boxes ${(this.overlay.lateMs / 1000).toFixed(1)} s late` : "";
+    const text = `${camera.health}, ${camera.fps.toFixed(1)} fps${late}`;
     if (this.said.textContent !== text) this.said.textContent = text;
   }
 
