@@ -37,7 +37,7 @@ pub use fault::{Fault, is_out_of_memory};
 pub use fences::PooledFence;
 pub use findings::{Findings, HeadShape};
 pub use gpu::Gpu;
-pub use kernels::{BINS, BoxForm, Choice, Kept, Outline, anchors_of, logistic};
+pub use kernels::{BINS, BoxForm, Choice, Kept, Outline, anchors_of};
 pub use memory::{Buffer, Pinned};
 pub use pictures::{Fit, Pictures};
 pub use placement::{Load, Move, MoveCause, Placement};

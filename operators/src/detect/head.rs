@@ -1,9 +1,10 @@
-//! The two output layouts of detection models, read into candidates. [`super::undecoded`] has a third.
+//! The output layouts of detection models, read into candidates.
 //!
-//! `Grid` is what YOLOv8, YOLO11 and their kin export: a box and a score per class at each anchor,
-//! still to be thinned out by [`super::nms`]. `EndToEnd` is what YOLOv10 and exports with `nms=True`
-//! give: boxes that need no thinning.
+//! `Grid` is what YOLOv8, YOLO11 and their kin answer: a box and a score per class at each anchor, still to be thinned out by
+//! [`super::nms`]; with their last steps left off ([`super::undecoded`]), what those are made of. `EndToEnd` is what YOLOv10
+//! and exports with `nms=True` give: boxes that need no thinning.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use flowrun_engine::device::{BoxForm, HeadShape};
@@ -16,8 +17,8 @@ use super::nms::{Candidate, MAX_CANDIDATES, Settings, suppress};
 /// Scratch memory of one thread.
 #[derive(Debug, Default)]
 pub struct HeadScratch {
-    pub(super) best: Vec<f32>,
-    pub(super) shifted: Vec<Rect>,
+    best: Vec<f32>,
+    shifted: Vec<Rect>,
 }
 
 /// How a model's output is to be read.
@@ -46,10 +47,11 @@ pub fn head_of(dims: &[usize], batch: usize, classes: Option<usize>) -> Result<A
         [pictures, channels, anchors]
             if pictures == batch && anchors > 0 && channels > 4 && fits(channels, anchors, classes) =>
         {
-            Ok(Arc::new(Grid {
+            Ok(Arc::new(Grid(HeadShape {
+                boxes: BoxForm::Decoded,
                 classes: channels - 4,
                 anchors,
-            }))
+            })))
         }
         _ => Err(OperatorError::new(format!(
             "the model answers {dims:?}, which is neither [{batch}, 4 + classes, anchors] nor [{batch}, boxes, 6]"
@@ -64,65 +66,65 @@ fn fits(channels: usize, anchors: usize, classes: Option<usize>) -> bool {
     classes.map_or(channels < anchors, |classes| channels == classes + 4)
 }
 
-/// `[4 + classes, anchors]`: rows of centre x, centre y, width, height, then a row of scores per class.
+/// For the anchors of one grid after the other rows that boxes are made of, then a row for each class.
 #[derive(Debug)]
-struct Grid {
-    classes: usize,
-    anchors: usize,
+pub(super) struct Grid(pub HeadShape);
+
+impl Grid {
+    /// The grids of an answer: their anchors, and their numbers.
+    pub fn grids<'a>(&self, output: &'a [f32]) -> impl Iterator<Item = (Range<usize>, &'a [f32])> {
+        let rows = self.0.rows();
+        let grids = self.0.boxes.grids(self.0.anchors);
+        grids.map(move |grid| (grid.clone(), &output[rows * grid.start..rows * grid.end]))
+    }
+
+    /// The box of an anchor, from the numbers of its grid.
+    pub fn bbox(&self, grid: &Range<usize>, numbers: &[f32], anchor: usize) -> Rect {
+        let row = |row: usize| numbers[row * grid.len() + anchor - grid.start];
+        let [x1, y1, x2, y2] = self.0.boxes.corners(anchor, row);
+        Rect { x1, y1, x2, y2 }
+    }
 }
 
 impl Head for Grid {
     fn classes(&self) -> Option<usize> {
-        Some(self.classes)
+        Some(self.0.classes)
     }
 
     fn picture_len(&self) -> usize {
-        (4 + self.classes) * self.anchors
+        self.0.rows() * self.0.anchors
     }
 
     fn form(&self, most: usize) -> HeadForm {
-        grid_form(BoxForm::Decoded, self.classes, self.anchors, most)
+        // The device keeps a place for each anchor, and so no list that is cut off.
+        HeadForm::Grid(self.0, (self.0.anchors <= MAX_CANDIDATES).then_some(most))
     }
 
     fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
         out.clear();
-        let (boxes, scores) = output.split_at(4 * self.anchors);
-        highest(scores, self.anchors, 0.0, &mut scratch.best);
-        for (anchor, score) in scratch.best.iter().enumerate() {
-            if *score <= settings.min_score {
-                continue;
+        let HeadShape { boxes, classes, .. } = self.0;
+        for (grid, numbers) in self.grids(output) {
+            let scores = &numbers[boxes.rows() * grid.len()..];
+            highest(scores, grid.len(), boxes.least(), &mut scratch.best);
+            for (place, best) in scratch.best.iter().enumerate() {
+                let score = boxes.score(*best);
+                if score <= settings.min_score {
+                    continue;
+                }
+                let class = (0..classes).find(|class| scores[class * grid.len() + place] == *best);
+                let Some(class) = class.filter(|class| settings.wants(*class)) else {
+                    continue;
+                };
+                out.extend(candidate(self.bbox(&grid, numbers, grid.start + place), score, class));
             }
-            let class = (0..self.classes).find(|class| scores[class * self.anchors + anchor] == *score);
-            let Some(class) = class.filter(|class| settings.wants(*class)) else {
-                continue;
-            };
-            let [x, y, width, height] = [0, 1, 2, 3].map(|row| boxes[row * self.anchors + anchor]);
-            let bbox = Rect {
-                x1: x - width / 2.0,
-                y1: y - height / 2.0,
-                x2: x + width / 2.0,
-                y2: y + height / 2.0,
-            };
-            out.extend(candidate(bbox, *score, class));
         }
         suppress(out, settings, &mut scratch.shifted);
     }
 }
 
-/// How a device reads a grid of anchors.
-pub(super) fn grid_form(boxes: BoxForm, classes: usize, anchors: usize, most: usize) -> HeadForm {
-    let shape = HeadShape {
-        boxes,
-        classes,
-        anchors,
-    };
-    // The device keeps a place for each anchor, and so no list that is cut off.
-    HeadForm::Grid(shape, (anchors <= MAX_CANDIDATES).then_some(most))
-}
-
 /// Puts into `best` the highest number at each of so many anchors, of a row for each class, and `least` where all are lower.
 /// In a pass of its own: it is branch-free over all anchors, and which class it is is wanted for few.
-pub(super) fn highest(scores: &[f32], anchors: usize, least: f32, best: &mut Vec<f32>) {
+fn highest(scores: &[f32], anchors: usize, least: f32, best: &mut Vec<f32>) {
     best.clear();
     best.resize(anchors, least);
     for row in scores.chunks_exact(anchors) {
@@ -166,7 +168,7 @@ impl Head for EndToEnd {
 }
 
 /// None where a number is not finite: quantised and broken models make such.
-pub(super) fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
+fn candidate(bbox: Rect, score: f32, class: usize) -> Option<Candidate> {
     let finite = [bbox.x1, bbox.y1, bbox.x2, bbox.y2, score]
         .iter()
         .all(|number| number.is_finite());

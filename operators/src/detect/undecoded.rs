@@ -4,81 +4,55 @@
 //! Loss, 2020), in strides of 8, 16 or 32 pixels; each score is the logistic function of a logit. A model's own last steps
 //! do that for every anchor and class, a tenth of YOLO11n's time on a processor. A device does the same in a kernel.
 
-use std::ops::Range;
 use std::path::Path;
 
-use flowrun_engine::device::{BINS, BoxForm, anchors_of, logistic};
+use flowrun_engine::device::{BoxForm, HeadShape, anchors_of};
 use flowrun_engine::errors::Result;
-use flowrun_engine::infer::{Element, HeadForm, Model, ModelOptions, Provider};
+use flowrun_engine::infer::{Element, Model, ModelOptions, Provider};
 use flowrun_engine::rows::{Rect, Size};
 
-use super::head::{Head, HeadScratch, candidate, grid_form, highest};
+use super::head::{Grid, Head};
 use super::input::Input;
 use super::lane::DetectLane;
-use super::nms::{Candidate, Settings, suppress};
 
 /// How far scores may be apart from the model's own, in fp32 and in fp16, which it computes in itself.
 const SCORE_OFF: [f32; 2] = [1e-4, 5e-3];
 /// The same of a box's centre and size, in pixels; at 640, fp16 has steps of half a pixel.
 const BOX_OFF: [f32; 2] = [0.02, 1.5];
 
-/// For one grid of anchors after the other `[4 x bins + classes, anchors of the grid]`.
-#[derive(Debug)]
-pub(super) struct Undecoded {
-    classes: usize,
-    anchors: usize,
-    boxes: BoxForm,
+/// How an answer of so many numbers for a picture is read, from a model with an input of this size; none where it is another's.
+pub(super) fn grid(size: Size, numbers: usize) -> Option<Grid> {
+    let size = [size.width, size.height];
+    let (boxes, anchors) = (BoxForm::Undecoded(size), anchors_of(size));
+    let rows = numbers.checked_div(anchors).filter(|rows| rows * anchors == numbers)?;
+    let classes = rows.checked_sub(boxes.rows()).filter(|classes| *classes > 0)?;
+    Some(Grid(HeadShape {
+        boxes,
+        classes,
+        anchors,
+    }))
 }
 
-impl Undecoded {
-    /// Of a model with an input of this size that answers so many numbers for a picture; none where that is another's answer.
-    pub(super) fn of(size: Size, numbers: usize) -> Option<Self> {
-        let size = [size.width, size.height];
-        let anchors = anchors_of(size);
-        let rows = numbers.checked_div(anchors).filter(|rows| rows * anchors == numbers)?;
-        let classes = rows.checked_sub(4 * BINS).filter(|classes| *classes > 0)?;
-        Some(Undecoded {
-            classes,
-            anchors,
-            boxes: BoxForm::Undecoded(size),
+/// Whether it makes of this answer what the model makes of it itself: boxes and scores of all anchors.
+fn agrees(head: &Grid, output: &[f32], decoded: &[f32], is_half: bool) -> bool {
+    let HeadShape { boxes, anchors, .. } = head.0;
+    let (score_off, box_off) = (SCORE_OFF[usize::from(is_half)], BOX_OFF[usize::from(is_half)]);
+    let (wanted_boxes, wanted_scores) = decoded.split_at(4 * anchors);
+    // Written so that what is no number agrees with nothing.
+    head.grids(output).all(|(grid, numbers)| {
+        let logits = numbers[boxes.rows() * grid.len()..].chunks_exact(grid.len());
+        let mut rows = logits.zip(wanted_scores.chunks_exact(anchors));
+        let mut within = grid.clone();
+        rows.all(|(logits, scores)| {
+            let mut scores = logits.iter().zip(&scores[grid.clone()]);
+            scores.all(|(logit, score)| (boxes.score(*logit) - score).abs() <= score_off)
+        }) && within.all(|anchor| {
+            let Rect { x1, y1, x2, y2 } = head.bbox(&grid, numbers, anchor);
+            let here = [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1];
+            let mut rows = here.iter().enumerate();
+            rows.all(|(row, number)| (number - wanted_boxes[row * anchors + anchor]).abs() <= box_off)
         })
-    }
-
-    /// The grids of an answer: their anchors, and their numbers.
-    fn grids<'a>(&self, output: &'a [f32]) -> impl Iterator<Item = (Range<usize>, &'a [f32])> {
-        let rows = 4 * BINS + self.classes;
-        let grids = self.boxes.grids(self.anchors);
-        grids.map(move |grid| (grid.clone(), &output[rows * grid.start..rows * grid.end]))
-    }
-
-    /// The box of an anchor, from the numbers of its grid.
-    fn bbox(&self, grid: &Range<usize>, numbers: &[f32], anchor: usize) -> Rect {
-        let row = |row: usize| numbers[row * grid.len() + anchor - grid.start];
-        let [x1, y1, x2, y2] = self.boxes.corners(anchor, row);
-        Rect { x1, y1, x2, y2 }
-    }
-
-    /// Whether it makes of this answer what the model makes of it itself: boxes and scores of all anchors.
-    fn agrees(&self, output: &[f32], decoded: &[f32], is_half: bool) -> bool {
-        let count = self.anchors;
-        let (score_off, box_off) = (SCORE_OFF[usize::from(is_half)], BOX_OFF[usize::from(is_half)]);
-        let (boxes, scores) = decoded.split_at(4 * count);
-        // Written so that what is no number agrees with nothing.
-        self.grids(output).all(|(grid, numbers)| {
-            let logits = numbers[4 * BINS * grid.len()..].chunks_exact(grid.len());
-            let mut rows = logits.zip(scores.chunks_exact(count));
-            let mut anchors = grid.clone();
-            rows.all(|(logits, scores)| {
-                let mut scores = logits.iter().zip(&scores[grid.clone()]);
-                scores.all(|(logit, score)| (logistic(*logit) - score).abs() <= score_off)
-            }) && anchors.all(|anchor| {
-                let Rect { x1, y1, x2, y2 } = self.bbox(&grid, numbers, anchor);
-                let here = [(x1 + x2) / 2.0, (y1 + y2) / 2.0, x2 - x1, y2 - y1];
-                let mut rows = here.iter().enumerate();
-                rows.all(|(row, number)| (number - boxes[row * count + anchor]).abs() <= box_off)
-            })
-        })
-    }
+    })
 }
 
 /// Opens a model without its last steps, where what is made of its answer here is what `whole`, the same model with them,
@@ -86,12 +60,7 @@ impl Undecoded {
 ///
 /// # Errors
 /// When it cannot be opened so, or run.
-pub(super) fn open(
-    path: &Path,
-    threads: usize,
-    whole: &mut Model,
-    input: &Input,
-) -> Result<Option<(Model, Undecoded)>> {
+pub(super) fn open(path: &Path, threads: usize, whole: &mut Model, input: &Input) -> Result<Option<(Model, Grid)>> {
     if whole.provider() != Provider::Cpu {
         return Ok(None);
     }
@@ -107,63 +76,33 @@ pub(super) fn open(
     let &[_, numbers] = answer.dims() else {
         return Ok(None);
     };
-    let Some(head) = Undecoded::of(input.size, numbers) else {
+    let Some(head) = grid(input.size, numbers) else {
         return Ok(None);
     };
-    if decoded.dims() != [batch, 4 + head.classes, head.anchors] {
+    let whole = HeadShape {
+        boxes: BoxForm::Decoded,
+        ..head.0
+    };
+    if decoded.dims() != [batch, whole.rows(), whole.anchors] {
         return Ok(None);
     }
     let (mut wide, mut wide_decoded) = (Vec::new(), Vec::new());
     let answer = &answer.floats(&mut wide)?[..head.picture_len()];
-    let decoded = &decoded.floats(&mut wide_decoded)?[..(4 + head.classes) * head.anchors];
-    Ok(head
-        .agrees(answer, decoded, input.element == Element::F16)
-        .then_some((model, head)))
-}
-
-impl Head for Undecoded {
-    fn classes(&self) -> Option<usize> {
-        Some(self.classes)
-    }
-
-    fn picture_len(&self) -> usize {
-        (4 * BINS + self.classes) * self.anchors
-    }
-
-    fn form(&self, most: usize) -> HeadForm {
-        grid_form(self.boxes, self.classes, self.anchors, most)
-    }
-
-    fn read(&self, output: &[f32], settings: &Settings, scratch: &mut HeadScratch, out: &mut Vec<Candidate>) {
-        out.clear();
-        for (grid, numbers) in self.grids(output) {
-            let logits = &numbers[4 * BINS * grid.len()..];
-            highest(logits, grid.len(), f32::NEG_INFINITY, &mut scratch.best);
-            for (place, logit) in scratch.best.iter().enumerate() {
-                let score = logistic(*logit);
-                if score <= settings.min_score {
-                    continue;
-                }
-                let class = (0..self.classes).find(|class| logits[class * grid.len() + place] == *logit);
-                let Some(class) = class.filter(|class| settings.wants(*class)) else {
-                    continue;
-                };
-                out.extend(candidate(self.bbox(&grid, numbers, grid.start + place), score, class));
-            }
-        }
-        suppress(out, settings, &mut scratch.shifted);
-    }
+    let decoded = &decoded.floats(&mut wide_decoded)?[..whole.rows() * whole.anchors];
+    Ok(agrees(&head, answer, decoded, input.element == Element::F16).then_some((model, head)))
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
 
+    use flowrun_engine::device::BINS;
     use flowrun_engine::infer::runtime;
     use proptest::prelude::*;
 
-    use super::super::head::head_of;
+    use super::super::head::{HeadScratch, head_of};
     use super::super::input::{input_of, warm_up};
+    use super::super::nms::{Candidate, Settings};
     use super::*;
     use crate::testing::reference_data;
 
@@ -243,9 +182,9 @@ mod tests {
             output in prop::collection::vec(-6.0_f32..6.0, NUMBERS),
             min_score in 0.0_f32..0.99,
         ) {
-            let head = Undecoded::of(SIZE, NUMBERS).unwrap();
+            let head = grid(SIZE, NUMBERS).unwrap();
             let answer = decoded(&output);
-            prop_assert!(head.agrees(&output, &answer, false));
+            prop_assert!(agrees(&head, &output, &answer, false));
             let settings = Settings { min_score, iou: 1.0, max: 1000, agnostic: false, classes: None };
             let (mut here, mut there, mut scratch) = (Vec::new(), Vec::new(), HeadScratch::default());
             head.read(&output, &settings, &mut scratch, &mut here);
@@ -262,7 +201,7 @@ mod tests {
 
     #[test]
     fn another_answer_is_not_agreed_with() {
-        let head = Undecoded::of(SIZE, NUMBERS).unwrap();
+        let head = grid(SIZE, NUMBERS).unwrap();
         let output: Vec<f32> = (0..head.picture_len())
             .map(|index| (index as f32 * 0.37).sin() * 4.0)
             .collect();
@@ -276,17 +215,17 @@ mod tests {
             let mut other = answer.clone();
             other[at] += by;
             assert!(
-                head.agrees(&output, &answer, false) && !head.agrees(&output, &other, false),
+                agrees(&head, &output, &answer, false) && !agrees(&head, &output, &other, false),
                 "{at}"
             );
         }
-        assert!(Undecoded::of(SIZE, NUMBERS + 1).is_none());
-        assert!(Undecoded::of(SIZE, 4 * BINS * ANCHORS).is_none());
+        assert!(grid(SIZE, NUMBERS + 1).is_none());
+        assert!(grid(SIZE, 4 * BINS * ANCHORS).is_none());
     }
 
     #[test]
     fn what_is_no_number_is_never_found() {
-        let head = Undecoded::of(SIZE, NUMBERS).unwrap();
+        let head = grid(SIZE, NUMBERS).unwrap();
         let settings = Settings {
             min_score: 0.1,
             iou: 1.0,

@@ -65,6 +65,22 @@ impl BoxForm {
         }
     }
 
+    /// The number that an anchor's best class has to be above to be told at all.
+    pub fn least(self) -> f32 {
+        match self {
+            BoxForm::Decoded => 0.0,
+            BoxForm::Undecoded(_) => f32::NEG_INFINITY,
+        }
+    }
+
+    /// What the number of an anchor's best class says of how sure it is.
+    pub fn score(self, best: f32) -> f32 {
+        match self {
+            BoxForm::Decoded => best,
+            BoxForm::Undecoded(_) => logistic(best),
+        }
+    }
+
     /// The anchors, of so many, that this one shares its rows with.
     pub fn grid(self, anchors: usize, anchor: usize) -> Range<usize> {
         match self {
@@ -87,20 +103,23 @@ impl BoxForm {
 const STRIDES: [u32; 3] = [8, 16, 32];
 
 /// How many anchors a model has whose input is so many pixels across and down.
-pub fn anchors_of([width, height]: [u32; 2]) -> usize {
-    let grids = STRIDES.map(|stride| (width / stride) as usize * (height / stride) as usize);
-    grids.iter().sum()
+pub fn anchors_of(size: [u32; 2]) -> usize {
+    STRIDES.iter().map(|stride| anchors_at(size, *stride)).sum()
+}
+
+/// How many of them are so many pixels apart.
+fn anchors_at([width, height]: [u32; 2], stride: u32) -> usize {
+    (width / stride) as usize * (height / stride) as usize
 }
 
 /// The anchors of an anchor's grid, and its stride.
-fn grid_of([width, height]: [u32; 2], anchor: usize) -> (Range<usize>, u32) {
-    let anchors = |stride: u32| (width / stride) as usize * (height / stride) as usize;
+fn grid_of(size: [u32; 2], anchor: usize) -> (Range<usize>, u32) {
     let (mut first, mut stride) = (0, STRIDES[0]);
-    while stride < STRIDES[2] && anchor - first >= anchors(stride) {
-        first += anchors(stride);
+    while stride < STRIDES[2] && anchor - first >= anchors_at(size, stride) {
+        first += anchors_at(size, stride);
         stride *= 2;
     }
-    (first..first + anchors(stride), stride)
+    (first..first + anchors_at(size, stride), stride)
 }
 
 /// The point of an anchor, and its stride.
@@ -127,7 +146,7 @@ fn mean_bin(logits: &[f32; BINS]) -> f32 {
 }
 
 /// The logistic function.
-pub fn logistic(logit: f32) -> f32 {
+fn logistic(logit: f32) -> f32 {
     let part = power(if logit > 0.0 { -logit } else { logit });
     (if logit > 0.0 { 1.0 } else { part }) / (1.0 + part)
 }
@@ -231,7 +250,8 @@ impl Propose {
     pub(super) unsafe fn on_host(&self) {
         let (places, classes, anchors) = (self.places as usize, self.classes as usize, self.anchors as usize);
         let box_rows = self.boxes.rows();
-        let numbers = (box_rows + classes) * anchors;
+        let rows = box_rows + classes;
+        let numbers = rows * anchors;
         for place in 0..places {
             let value = |at: usize| {
                 let at = place * numbers + at;
@@ -255,22 +275,15 @@ impl Propose {
             };
             for anchor in 0..anchors {
                 let grid = self.boxes.grid(anchors, anchor);
-                let value =
-                    |row: usize| value((box_rows + classes) * grid.start + row * grid.len() + anchor - grid.start);
-                let least = match self.boxes {
-                    BoxForm::Decoded => 0.0,
-                    BoxForm::Undecoded(_) => f32::NEG_INFINITY,
-                };
-                let (mut best, mut class) = (least, 0);
+                let value = |row: usize| value(rows * grid.start + row * grid.len() + anchor - grid.start);
+                let (mut best, mut class) = (self.boxes.least(), 0);
                 for index in 0..classes {
                     let score = value(box_rows + index);
                     if score > best {
                         (best, class) = (score, index);
                     }
                 }
-                if let BoxForm::Undecoded(_) = self.boxes {
-                    best = logistic(best);
-                }
+                best = self.boxes.score(best);
                 if best <= choice.min_score || wanted[class] == 0 {
                     continue;
                 }

@@ -10,7 +10,7 @@ mod letterbox;
 mod overlay;
 
 pub use complexity::Complexity;
-pub use detections::{BINS, BoxForm, Choice, Kept, Proposal, Propose, Suppress, anchors_of, logistic};
+pub use detections::{BINS, BoxForm, Choice, Kept, Proposal, Propose, Suppress, anchors_of};
 pub use letterbox::{Letterbox, Placed, format_number};
 pub use overlay::{Outline, Overlay};
 

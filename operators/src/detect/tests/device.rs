@@ -8,7 +8,7 @@ use flowrun_engine::device::{
 use super::super::head::Head;
 use super::super::ladder::OpenDevice;
 use super::super::letterbox::fit;
-use super::super::undecoded::Undecoded;
+use super::super::undecoded;
 use super::*;
 use crate::testing::video::junction;
 
@@ -228,7 +228,7 @@ fn gpu_boxes_of_a_model_without_its_last_steps_are_the_hosts() {
             classes,
             anchors: anchors_of([width, height]),
         };
-        let head = Undecoded::of(size, shape.rows() * shape.anchors).unwrap();
+        let head = undecoded::grid(size, shape.rows() * shape.anchors).unwrap();
         assert_boxes_are_the_hosts(&head, shape, sure);
     }
 }
