@@ -99,17 +99,21 @@ fn device(index: i32) -> Result<CudaDevice, result::DriverError> {
 
 /// Whether the system's loader can open a library, by name or path. It is let go again.
 pub fn is_loadable(library: &Path) -> bool {
-    let Ok(name) = CString::new(library.as_os_str().as_bytes()) else {
-        return false;
-    };
+    with_library(library, |_| ()).is_some()
+}
+
+/// What is found out of a library while it is open; none where the system's loader cannot open it.
+fn with_library<T>(library: &Path, look: impl FnOnce(*mut libc::c_void) -> T) -> Option<T> {
+    let name = CString::new(library.as_os_str().as_bytes()).ok()?;
     // SAFETY: the name ends in NUL. The libraries asked for may be opened at any time: inference would.
     let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
     if handle.is_null() {
-        return false;
+        return None;
     }
+    let found = look(handle);
     // SAFETY: `handle` was just opened and is closed once.
     unsafe { libc::dlclose(handle) };
-    true
+    Some(found)
 }
 
 /// TensorRT, as the system's loader finds it.
@@ -126,23 +130,17 @@ pub struct TensorRtLibrary {
 /// Looks for TensorRT; none where there is none.
 pub fn tensorrt_library() -> Option<TensorRtLibrary> {
     TENSORRT_LIBRARIES.into_iter().find_map(|name| {
-        let file = CString::new(name).ok()?;
-        // SAFETY: the name ends in NUL; inference would open the library too.
-        let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL) };
-        if handle.is_null() {
-            return None;
-        }
-        // SAFETY: `handle` was just opened, and the name ends in NUL.
-        let symbol = unsafe { libc::dlsym(handle, c"getInferLibVersion".as_ptr()) };
-        let found = (!symbol.is_null()).then(|| {
-            // SAFETY: NvInferRuntime.h declares it so in every version.
-            let version = unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> i32>(symbol) };
-            // SAFETY: as above; it takes nothing and answers a number.
-            (unsafe { version() }, folder_of(symbol))
-        });
-        // SAFETY: `handle` is closed once.
-        unsafe { libc::dlclose(handle) };
-        let (version, folder) = found?;
+        let (version, folder) = with_library(Path::new(name), |handle| {
+            // SAFETY: `handle` is open, and the name ends in NUL.
+            let symbol = unsafe { libc::dlsym(handle, c"getInferLibVersion".as_ptr()) };
+            (!symbol.is_null()).then(|| {
+                // SAFETY: NvInferRuntime.h declares it so in every version.
+                let version =
+                    unsafe { std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn() -> i32>(symbol) };
+                // SAFETY: as above; it takes nothing and answers a number.
+                (unsafe { version() }, folder_of(symbol))
+            })
+        })??;
         // Up to 8 a digit for major and two each for minor and patch; since 10 two each.
         let version = match version {
             ..10_000 => format!("{}.{}.{}", version / 1000, version / 100 % 10, version % 100),
@@ -175,14 +173,14 @@ fn folder_of(symbol: *const libc::c_void) -> Option<PathBuf> {
 /// each kind of chip.
 fn lacking(version: &str, folder: Option<&Path>) -> Option<String> {
     const BUILDER: &str = "libnvinfer_builder_resource";
-    let usual = format!("{BUILDER}.so.{version}");
-    if is_loadable(Path::new(&usual)) {
-        return None;
-    }
     let files = folder.and_then(|folder| std::fs::read_dir(folder).ok());
     let mut files = files.into_iter().flatten().flatten();
-    let is_there = files.any(|file| file.file_name().as_bytes().starts_with(BUILDER.as_bytes()));
-    (!is_there).then_some(usual)
+    if files.any(|file| file.file_name().as_bytes().starts_with(BUILDER.as_bytes())) {
+        return None;
+    }
+    // Last, since it is a gigabyte.
+    let usual = format!("{BUILDER}.so.{version}");
+    (!is_loadable(Path::new(&usual))).then_some(usual)
 }
 
 #[cfg(test)]

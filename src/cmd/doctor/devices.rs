@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use flowrun_engine::device::{Cuda, NVDEC_LIBRARY, TENSORRT_LIBRARIES, cuda, is_loadable, tensorrt_library};
+use flowrun_engine::device::{
+    Cuda, NVDEC_LIBRARY, TENSORRT_LIBRARIES, TensorRtLibrary, cuda, is_loadable, tensorrt_library,
+};
 
 use super::Finding;
 use super::inference::Loaded;
@@ -69,20 +71,22 @@ fn tensorrt(onnx_runtime: Option<&Loaded>) -> Finding {
         .parent()
         .is_some_and(|folder| folder.join(TENSORRT_PROVIDER).is_file());
     match (provider, tensorrt_library()) {
-        (true, Some(library)) => match library.lacks {
-            None => Finding::ok(
-                "TensorRT",
-                format!(
-                    "{} ({}), and ONNX Runtime's provider for it",
-                    library.version, library.name
-                ),
-            ),
-            Some(file) => Finding::absent(
-                "TensorRT",
-                format!("{} is there without {file}", library.name),
-                "install all of TensorRT: it ends the process where it misses that file",
-            ),
-        },
+        (
+            true,
+            Some(TensorRtLibrary {
+                name,
+                lacks: Some(file),
+                ..
+            }),
+        ) => Finding::absent(
+            "TensorRT",
+            format!("{name} is there without {file}"),
+            "install all of TensorRT: it ends the process where it misses that file",
+        ),
+        (true, Some(TensorRtLibrary { name, version, .. })) => Finding::ok(
+            "TensorRT",
+            format!("{version} ({name}), and ONNX Runtime's provider for it"),
+        ),
         (true, None) => Finding::absent(
             "TensorRT",
             format!(
