@@ -2,8 +2,9 @@
 //
 //   node page.mjs http://127.0.0.1:8080/ [FOLDER]
 //
-// The pictures play and change, boxes are drawn, counts come and change, the graph shows rates, cameras are listed, late boxes
-// are told of, nothing complains, and a phone's screen is not overflowed. Ends with 1 when something is amiss. Screenshots go to the folder.
+// The pictures play and change, boxes are drawn, late ones are told of, counts come and change, the graph shows rates, cameras
+// are listed, nothing complains, and a phone's screen is not overflowed. Ends with 1 when something is amiss. Screenshots go to
+// the folder.
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';

@@ -48,10 +48,10 @@ export class Overlay {
     if (canvas.height !== height) canvas.height = height;
     const context = canvas.getContext("2d");
     context.clearRect(0, 0, width, height);
-    const frame = this.shown && ms !== null ? this.nearest(ms) : null;
+    const newest = this.shown && ms !== null ? this.frames.at(-1) : null;
+    const frame = newest ? this.nearest(ms) : null;
     // A run that has too much to do answers after the picture was shown: there is nothing to draw then, and a reason to tell.
-    const behind = this.shown && ms !== null && this.frames.length ? ms - this.frames.at(-1).ms : 0;
-    this.lateMs = behind > NEAR_MS ? behind : 0;
+    this.lateMs = newest && ms - newest.ms > NEAR_MS ? ms - newest.ms : 0;
     if (!frame) return;
     // The picture keeps its shape inside the element.
     const fit = Math.min(width / frame.width, height / frame.height);

@@ -62,13 +62,14 @@ __device__ inline void letterbox(const Placed* pictures, T* tensor, unsigned int
     if (threadIdx.x == 0 && threadIdx.y == 0) picture = pictures[blockIdx.z];
     __syncthreads();
     if (picture.format > 5) return;
+    unsigned int sub_x = picture.format == 0 || picture.format == 1 || picture.format == 3 ? 2 : 1;
+    unsigned int sub_y = picture.format == 0 || picture.format == 3 ? 2 : 1;
     if (threadIdx.y < 4) {
         bool down = threadIdx.y >= 2, chroma = threadIdx.y % 2;
-        bool halved = picture.format == 0 || picture.format == 3 || (picture.format == 1 && !down);
         unsigned int at = down ? blockIdx.y * 32 + threadIdx.x - picture.top : blockIdx.x * 32 + threadIdx.x - picture.left;
         unsigned int outputs = down ? picture.inner_height : picture.inner_width;
         if (at < outputs) {
-            place_on_axis(at, down ? picture.height : picture.width, outputs, chroma && halved ? 2 : 1,
+            place_on_axis(at, down ? picture.height : picture.width, outputs, chroma ? (down ? sub_y : sub_x) : 1,
                           &before[threadIdx.y][threadIdx.x], &shares[threadIdx.y][threadIdx.x]);
         }
     }
@@ -78,8 +79,6 @@ __device__ inline void letterbox(const Placed* pictures, T* tensor, unsigned int
     unsigned long long plane = (unsigned long long)width * height;
     T* red = tensor + 3 * plane * blockIdx.z;
     bool inside_x = x - picture.left < picture.inner_width;
-    unsigned int sub_x = picture.format == 0 || picture.format == 1 || picture.format == 3 ? 2 : 1;
-    unsigned int sub_y = picture.format == 0 || picture.format == 3 ? 2 : 1;
     unsigned int x_luma = before[0][threadIdx.x], x_chroma = before[1][threadIdx.x];
     float x_luma_share = shares[0][threadIdx.x], x_chroma_share = shares[1][threadIdx.x];
     for (unsigned int row = threadIdx.y; row < 32; row += 8) {
