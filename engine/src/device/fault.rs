@@ -9,7 +9,7 @@ use crate::errors::OperatorError;
 pub enum Fault {
     /// There is no such device, or no driver for it.
     Absent(String),
-    /// Its memory is full: so many bytes were asked for.
+    /// Its memory is full: so many bytes were asked for; 0 where that is not known.
     OutOfMemory(usize),
     /// It has gone, or a kernel ran astray: nothing works on it until the process starts anew.
     Lost(String),
@@ -19,12 +19,17 @@ pub enum Fault {
     Other(String),
 }
 
-/// How ONNX Runtime, which has no code of its own for it, and the driver say that memory is full.
-const FULL: [&str; 4] = [
+/// How ONNX Runtime, which has no code of its own for it, the driver, and NVIDIA's libraries (cuBLAS, cuDNN, TensorRT) say that
+/// memory is full.
+const FULL: [&str; 8] = [
     "out of memory",
     "Failed to allocate memory",
     "CUDA_ERROR_OUT_OF_MEMORY",
     "the device has no",
+    "resource allocation failed",
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+    "OutOfMemory",
 ];
 
 /// Whether a cause is that a device's memory is full.
@@ -53,6 +58,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Absent(cause) => write!(f, "no device: {cause}"),
+            Fault::OutOfMemory(0) => f.write_str("the device has no memory left"),
             Fault::OutOfMemory(bytes) => write!(f, "the device has no {bytes} bytes left"),
             Fault::Lost(cause) => write!(f, "the device is lost: {cause}"),
             Fault::Unfit(cause) | Fault::Other(cause) => f.write_str(cause),

@@ -23,6 +23,7 @@ mod runtime;
 mod session;
 mod tensorrt;
 mod undecoded;
+mod words;
 
 pub use batcher::{Batcher, Decision, Urgency, snap};
 pub use bound::Bound;

@@ -15,6 +15,7 @@ use super::external;
 use super::provider::{Placement, Provider, Recorded, Refusal, missing, register};
 use super::runtime::{Runtime, runtime};
 use super::undecoded;
+use super::words::plain;
 use crate::errors::{OperatorError, Result};
 
 /// How a model is opened.
@@ -172,12 +173,15 @@ impl Model {
         // What both of TensorRT's complaints about a calibration table have in common.
         let is_of_table = |refusal: &Refusal| refusal.provider == Provider::TensorRt && refusal.cause.contains("INT8");
         let has_table = options.placement.tensorrt.calibration.is_some();
-        let remedy = match has_table && refusals.iter().any(is_of_table) {
-            true => "make the table anew, as `flowrun model calibrate` does".into(),
-            false => format!(
+        let remedy = if has_table && refusals.iter().any(is_of_table) {
+            "make the table anew, as `flowrun model calibrate` does".into()
+        } else if options.ladder.iter().all(|provider| provider.is_on_device()) {
+            "see in `flowrun doctor` what is missing here; where nothing is, the model wants another export".into()
+        } else {
+            format!(
                 "export the model for an opset that ONNX Runtime {} knows",
                 runtime.version()
-            ),
+            )
         };
         Err(OperatorError::new(cause).help(remedy))
     }
@@ -334,7 +338,7 @@ fn without_last_steps(path: &Path) -> Result<Vec<u8>> {
 /// Calls into ort and turns whatever it throws into a text: it panics where ONNX Runtime answers with null.
 pub(super) fn guarded<T>(call: impl FnOnce() -> ort::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result.map_err(|error| error.to_string()),
+        Ok(result) => result.map_err(|error| plain(&error.to_string())),
         Err(_) => Err("ONNX Runtime gave an answer that makes no sense".into()),
     }
 }

@@ -11,7 +11,7 @@ use super::accelerated::{Accelerator, Unused, Wanted};
 use super::alone::{found_in, job_of};
 use super::floor::Floor;
 use super::host::Host;
-use super::params::{ModelParams, ProviderChoice};
+use super::params::ModelParams;
 use super::posts::{Post, Posts};
 use super::{DetectLane, Opened};
 
@@ -82,16 +82,12 @@ impl Climb<'_> {
     /// Says why no provider of a ladder has a device.
     fn without_device(&self, opened: &mut Opened, ladder: &[Provider]) {
         for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
-            let refusal = absent(provider).unwrap_or_else(|| {
-                let cause = self.closed.join("; ");
-                tracing::warn!(%provider, cause, "a provider cannot be used; the next one is tried");
-                Refusal {
-                    provider,
-                    cause,
-                    is_loss: true,
-                }
-            });
-            refuse(opened, refusal);
+            let closed = || Refusal {
+                provider,
+                cause: self.closed.join("; "),
+                is_loss: true,
+            };
+            refuse(opened, absent(provider).unwrap_or_else(closed), None);
         }
     }
 
@@ -99,7 +95,7 @@ impl Climb<'_> {
     fn best(&self, opened: &mut Opened, ladder: &[Provider], wanted: &Wanted<'_>) -> Result<Option<Found>> {
         for provider in ladder.iter().copied().filter(|provider| provider.is_on_device()) {
             if let Some(refusal) = absent(provider) {
-                refuse(opened, refusal);
+                refuse(opened, refusal, None);
                 continue;
             }
             let taken = (self.open)(provider, wanted).and_then(|accelerator| {
@@ -123,15 +119,12 @@ impl Climb<'_> {
                 Err(Unused::Fails(error)) => error,
             };
             let full = is_out_of_memory(&cause);
-            tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
-            refuse(
-                opened,
-                Refusal {
-                    provider,
-                    cause: cause.clone(),
-                    is_loss: true,
-                },
-            );
+            let refusal = Refusal {
+                provider,
+                cause: cause.clone(),
+                is_loss: true,
+            };
+            refuse(opened, refusal, remedy.as_deref());
             if full {
                 return Err(OperatorError { cause, remedy });
             }
@@ -173,12 +166,12 @@ impl Climb<'_> {
                     .help("lower the floor, or take a model that is nearer to the reference"));
             }
             let OperatorError { cause, remedy } = self.under_floor(provider, cause)?;
-            tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried");
-            opened.refusals.push(Refusal {
+            let refusal = Refusal {
                 provider,
                 cause,
                 is_loss: true,
-            });
+            };
+            refuse(opened, refusal, remedy.as_deref());
             (opened.on_host, opened.host) = (self.again)(&[Provider::Cpu])?;
         }
         Ok(())
@@ -189,25 +182,23 @@ impl Climb<'_> {
     /// # Errors
     /// When the graph names it.
     fn under_floor(&self, provider: Provider, cause: String) -> Result<OperatorError> {
-        let named = match self.params.provider {
-            ProviderChoice::Auto => None,
-            ProviderChoice::Tensorrt => Some(Provider::TensorRt),
-            ProviderChoice::Cuda => Some(Provider::Cuda),
-            ProviderChoice::Openvino => Some(Provider::OpenVino),
-            ProviderChoice::Twin => Some(Provider::Twin),
-            ProviderChoice::Cpu => Some(Provider::Cpu),
-        };
         let error = OperatorError::new(cause).help("lower the floor, or take another provider");
-        if named == Some(provider) {
+        if self.params.provider.named() == Some(provider) {
             return Err(error.about(provider));
         }
         Ok(error)
     }
 }
 
-/// Says once why a provider is not used, on however many devices.
-fn refuse(opened: &mut Opened, refusal: Refusal) {
-    if !opened.refusals.contains(&refusal) {
-        opened.refusals.push(refusal);
+/// Says once why a provider is not used, on however many devices: loudly where the machine has what it works on.
+fn refuse(opened: &mut Opened, refusal: Refusal, remedy: Option<&str>) {
+    if opened.refusals.contains(&refusal) {
+        return;
     }
+    let (provider, cause) = (refusal.provider, &refusal.cause);
+    match refusal.is_loss {
+        true => tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried"),
+        false => tracing::info!(%provider, cause, "a provider is not there; the next one is tried"),
+    }
+    opened.refusals.push(refusal);
 }

@@ -276,13 +276,15 @@ impl Detect {
         let most_kept = settings.all().map(|settings| settings.max).fold(USUAL_MOST, usize::max);
         let floor = Floor::of(path, model_params, base).map_err(about)?;
         let (input_name, symbol) = (model.input().name.clone(), model.batch_symbol().map(str::to_owned));
+        // Why a better provider of the host's is not used.
+        let refusals = model.refusals().to_vec();
         let host = (model.provider(), input.batch.most());
         let mut opened = Opened {
             posts: Posts::new(Vec::new(), || Post::on_host(host, model_params.breaker())),
             on_host: model.provider(),
             host: Host::new(path, model, shares[0], &input, head),
             lanes: LANES..=LANES,
-            refusals: Vec::new(),
+            refusals,
             lacking: None,
             path: path.to_owned(),
             input,
@@ -328,12 +330,25 @@ impl Detect {
             let joined = opened.host.join(path, *threads, opened.on_host, &input);
             joined.map_err(about)?;
         }
-        Ok(Detect {
+        let detect = Detect {
             opened: Arc::new(opened),
             settings,
             deadline: base.deadline,
             shadow: None,
-        })
+        };
+        if let Some(text) = detect.instead(model_params.provider) {
+            tracing::warn!(model = base.model.name(), "{text}");
+        }
+        Ok(detect)
+    }
+
+    /// What computes instead of the provider that the graph asks for, and why; none where that one does.
+    fn instead(&self, asked: ProviderChoice) -> Option<String> {
+        let (named, serving) = (asked.named()?, self.provider());
+        let because = |refusal: &Refusal| refusal.provider == named;
+        let refusal = self.opened.refusals.iter().find(|refusal| because(refusal));
+        let cause = refusal.map_or(String::new(), |refusal| format!(": {}", refusal.cause));
+        (named != serving).then(|| format!("{serving} computes instead of {named}, which the graph asks for{cause}"))
     }
 }
 

@@ -146,6 +146,18 @@ pub struct ModelParams {
 }
 
 impl ProviderChoice {
+    /// The provider that the graph asks for; none where it leaves the choice to us.
+    pub(super) fn named(self) -> Option<Provider> {
+        match self {
+            ProviderChoice::Auto => None,
+            ProviderChoice::Tensorrt => Some(Provider::TensorRt),
+            ProviderChoice::Cuda => Some(Provider::Cuda),
+            ProviderChoice::Openvino => Some(Provider::OpenVino),
+            ProviderChoice::Twin => Some(Provider::Twin),
+            ProviderChoice::Cpu => Some(Provider::Cpu),
+        }
+    }
+
     /// Providers to try, the best first; the last is always the host's processor.
     pub(super) fn ladder(self) -> &'static [Provider] {
         match self {

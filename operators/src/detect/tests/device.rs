@@ -4,6 +4,7 @@ use flowrun_engine::device::{
     BoxForm, CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, anchors_of, every_device, found,
     letterboxed,
 };
+use flowrun_engine::infer::absent;
 
 use super::super::head::Head;
 use super::super::ladder::OpenDevice;
@@ -253,6 +254,31 @@ fn on_devices() -> Vec<(&'static str, Provider)> {
     let cuda = every_device().iter().any(|device| device.is_cuda());
     let all = [("twin", Provider::Twin), ("cuda", Provider::Cuda)];
     all.into_iter().take(if cuda { 2 } else { 1 }).collect()
+}
+
+#[test]
+fn another_provider_than_the_graph_asks_for_is_told_with_the_cause() {
+    if !has_runtime() {
+        return;
+    }
+    let model = fixtures().join("dynamic.onnx");
+    let told = |provider: &str| {
+        let (detect, _) = detect_by(&model, provider, &[]);
+        let params = ModelParams::from_values(&values::<ModelParams>(&[("provider", provider)])).unwrap();
+        (detect.instead(params.provider), detect.refusals().to_vec())
+    };
+    for (provider, named) in [("openvino", Provider::OpenVino), ("cuda", Provider::Cuda)] {
+        let (text, refusals) = told(provider);
+        let Some(refusal) = absent(named) else { continue };
+        let text = text.unwrap();
+        for part in [&*format!("computes instead of {named}"), &*refusal.cause] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(refusals.contains(&refusal), "{refusals:?}");
+    }
+    for provider in ["auto", "twin", "cpu"] {
+        assert_eq!(told(provider).0, None, "{provider}");
+    }
 }
 
 #[test]
