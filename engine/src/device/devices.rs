@@ -410,6 +410,18 @@ impl Seat {
         moved.is_some()
     }
 
+    /// Its decoder had no room for another session.
+    pub fn fill(&self) {
+        let (sessions, now) = (self.member().sessions.load(Ordering::Relaxed), (self.set.now)());
+        self.set.places().fill(self.place, sessions, now);
+    }
+    /// Whether its decoder has no room, as far as is known; then how many sessions it has.
+    pub fn full(&self) -> Option<usize> {
+        let (sessions, now) = (self.member().sessions.load(Ordering::Relaxed), (self.set.now)());
+        let is_full = self.set.placed().is_full(self.place, sessions, now);
+        is_full.then_some(sessions)
+    }
+
     /// How many pictures wait for a node's lanes on it, `before` and now.
     pub fn waits(&self, before: usize, now: usize) {
         let waiting = &self.member().waiting;

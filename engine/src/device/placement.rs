@@ -101,6 +101,8 @@ struct Standing {
     recovered: Duration,
     /// As many sessions as its decoder is known to take.
     most_sessions: Option<usize>,
+    /// When its decoder last had no room for a further one.
+    filled: Option<Duration>,
     moves: [u64; MoveCause::ALL.len()],
 }
 
@@ -266,6 +268,21 @@ impl Placement {
         Some(self.send(camera, from, to, MoveCause::Sessions, None))
     }
 
+    /// A device's decoder has no room for a further session, and has so many.
+    pub fn fill(&mut self, device: usize, sessions: usize, now: Duration) {
+        if let Some(standing) = self.devices.get_mut(device) {
+            (standing.most_sessions, standing.filled) = (Some(sessions.max(1)), Some(now));
+        }
+    }
+    /// Whether a device's decoder, with so many sessions, would refuse a further one, as it did a short while ago. To ask it
+    /// takes as long as to open one, and cameras are asked for one after the other.
+    pub fn is_full(&self, device: usize, sessions: usize, now: Duration) -> bool {
+        self.devices.get(device).is_some_and(|standing| {
+            standing.most_sessions.is_some_and(|most| sessions >= most)
+                && standing.filled.is_some_and(|filled| now < filled + REST)
+        })
+    }
+
     fn send(&mut self, camera: CameraId, from: usize, to: usize, cause: MoveCause, left: Option<usize>) -> Move {
         // A camera that moves on goes back to where it was first.
         let first = self.homes.get(&camera).and_then(|home| home.left);
@@ -375,6 +392,17 @@ mod tests {
         placement.refuse(CameraId(0), 5, &[busy(0, 5), busy(0, 0)]);
         let near = [busy(0, 5), busy(0, 0)];
         (1..4).for_each(|camera| assert_eq!(placement.place(CameraId(camera), &near), 1, "there its decoder is full"));
+    }
+
+    #[test]
+    fn a_full_decoder_is_asked_again_when_it_has_room_or_has_rested() {
+        let mut placement = Placement::new(2);
+        assert!(!placement.is_full(0, 300, NOW), "nobody has asked");
+        placement.fill(0, 288, NOW);
+        let full = |sessions, now| placement.is_full(0, sessions, now);
+        assert!(full(288, NOW) && full(290, NOW + REST / 2));
+        assert!(!full(287, NOW) && !full(288, NOW + REST));
+        assert!(!placement.is_full(1, 288, NOW), "another is another");
     }
 
     #[test]

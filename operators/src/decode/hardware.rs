@@ -31,6 +31,9 @@ const EXTRA_PICTURES: i32 = 2;
 /// Codecs that `auto` decodes on a device: what cameras send. Others are a file's, and few.
 const AUTO: [ff::codec::Id; 2] = [ff::codec::Id::H264, ff::codec::Id::HEVC];
 
+/// In libav's complaint where the chip takes no further session; what a stream is was looked at before.
+const NO_SESSION: &str = "cuvidCreateDecoder";
+
 /// What decodes a camera's pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Choice)]
 pub enum DecoderChoice {
@@ -47,10 +50,12 @@ pub enum DecoderChoice {
 
 /// A device's decoder, shared by the sessions that a source opens one after the other.
 pub(super) struct Nvdec {
-    pub pool: Arc<ResidentPool>,
+    pub seat: Seat,
     /// libav's, which refers to the stream.
     context: *mut ffi::AVBufferRef,
     pub stream: Arc<CudaStream>,
+    /// Why the last decoder that was to use it does without.
+    refusal: Mutex<Option<Refused>>,
 }
 
 // SAFETY: libav counts references atomically, and what the buffer holds is not changed once it is made.
@@ -66,7 +71,7 @@ impl Nvdec {
             let cause = format!("this FFmpeg cannot decode {} on NVIDIA's devices", codec.name());
             return Err(OperatorError::new(cause));
         }
-        let pool = seat.clone()?.pool().clone();
+        let seat = seat.clone()?;
         if !is_loadable(Path::new(NVDEC_LIBRARY)) {
             return Err(
                 OperatorError::new(format!("{NVDEC_LIBRARY}, NVIDIA's decoder, cannot be loaded"))
@@ -74,8 +79,8 @@ impl Nvdec {
             );
         }
         let _admitted = admitted();
-        let stream = Arc::new(CudaStream::open(pool.device())?);
-        let context = pool.device().context().ok_or("the device has no context")?;
+        let stream = Arc::new(CudaStream::open(seat.device())?);
+        let context = seat.device().context().ok_or("the device has no context")?;
         // SAFETY: the buffer is checked, and what it holds is what its kind says; both handles are the driver's own and
         // outlive it: the context is never released, the stream is dropped after it.
         let context = unsafe {
@@ -96,7 +101,29 @@ impl Nvdec {
             }
             buffer
         };
-        Ok(Nvdec { pool, context, stream })
+        Ok(Nvdec {
+            seat,
+            context,
+            stream,
+            refusal: Mutex::default(),
+        })
+    }
+
+    /// A decoder does without it.
+    fn refuse(&self, refused: Refused) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
+    }
+
+    /// Why a further decoder would be refused, where that is known.
+    fn full(&self) -> Option<Refused> {
+        let sessions = self.seat.full()?;
+        Some(Refused {
+            cause: format!(
+                "device {} decodes {sessions} cameras, all that it takes",
+                self.seat.ordinal()
+            ),
+            is_of_device: true,
+        })
     }
 }
 
@@ -127,14 +154,13 @@ struct Refused {
     is_of_device: bool,
 }
 
-type Refusal = Mutex<Option<Refused>>;
-
 /// What an open decoder needs of its device. Dropped after the decoder.
 pub(super) struct Attachment {
-    #[allow(dead_code, reason = "the decoder's pictures are in its stream's order")]
+    #[allow(
+        dead_code,
+        reason = "the decoder points to it, and its pictures are in its stream's order"
+    )]
     nvdec: Arc<Nvdec>,
-    #[allow(dead_code, reason = "the decoder points to it")]
-    refusal: Arc<Refusal>,
 }
 
 /// Where a source's pictures are decoded.
@@ -145,7 +171,6 @@ pub struct Hardware {
     /// Whose sessions are counted; none where nobody counts.
     decoders: Option<Decoders>,
     session: Option<Session>,
-    refusal: Arc<Refusal>,
     notice: Option<String>,
     /// A decoder's picture whose copy may still be under way.
     held: Option<(Arc<PooledFence>, Video)>,
@@ -178,7 +203,6 @@ impl Hardware {
             place: None,
             decoders: decoders.cloned(),
             session: None,
-            refusal: Arc::default(),
             notice: None,
             held: None,
         }
@@ -283,20 +307,21 @@ impl Hardware {
     /// `context` is libav's of a decoder that is not open.
     pub(super) unsafe fn attach(&self, context: *mut ffi::AVCodecContext) -> Option<Attachment> {
         let Way::Nvdec(nvdec) = &self.way else { return None };
+        if let Some(full) = nvdec.full() {
+            nvdec.refuse(full);
+            return None;
+        }
         // SAFETY: these plain fields may be set before the decoder is opened; the reference belongs to the decoder from
         // here on; the callback gets what `opaque` points to, which the attachment keeps alive.
         unsafe {
             (*context).hw_device_ctx = ffi::av_buffer_ref(nvdec.context);
             (*context).get_format = Some(choose_format);
-            (*context).opaque = Arc::as_ptr(&self.refusal).cast_mut().cast();
+            (*context).opaque = Arc::as_ptr(nvdec).cast_mut().cast();
             (*context).extra_hw_frames = EXTRA_PICTURES;
             // The callback runs on the thread that feeds, and a picture waits for no other.
             (*context).thread_count = 1;
         }
-        Some(Attachment {
-            nvdec: nvdec.clone(),
-            refusal: self.refusal.clone(),
-        })
+        Some(Attachment { nvdec: nvdec.clone() })
     }
 
     /// The picture of a frame on the device. The outer error is the frame, which has to go by way of the host.
@@ -310,7 +335,7 @@ impl Hardware {
         match keep(&nvdec, &frame) {
             Ok(surface) => {
                 self.held = surface.fence().cloned().map(|fence| (fence, frame));
-                Ok(nvdec.pool.picture(surface, &nvdec.stream))
+                Ok(nvdec.seat.pool().picture(surface, &nvdec.stream))
             }
             Err(fault) => {
                 self.failed(&fault);
@@ -375,8 +400,8 @@ impl Hardware {
         let place = self.place.as_ref();
         let seat = place.and_then(|place| place.seat.as_ref().filter(|_| on == DecodedOn::Device));
         self.session = self.decoders.as_ref().map(|decoders| decoders.session(seat));
-        if on == DecodedOn::Host && matches!(self.way, Way::Nvdec(_)) {
-            let refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (DecodedOn::Host, Way::Nvdec(nvdec)) = (on, &self.way) {
+            let refusal = nvdec.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
             // Another device may have room for its session.
             let is_moved = refusal.as_ref().is_some_and(|refusal| refusal.is_of_device) && self.is_taken_elsewhere();
             if !is_moved {
@@ -434,39 +459,109 @@ unsafe extern "C" fn choose_format(
 ) -> ffi::AVPixelFormat {
     use ffi::AVPixelFormat::{AV_PIX_FMT_CUDA, AV_PIX_FMT_NONE, AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P};
     // SAFETY: libav passes its own context, and formats that end with none; `opaque` is what `attach` put there.
-    let (offered, software, refusal) = unsafe {
+    let (offered, software, nvdec) = unsafe {
         let mut count = 0;
         while *formats.add(count) != AV_PIX_FMT_NONE {
             count += 1;
         }
-        let refusal = (*context).opaque.cast::<Refusal>().as_ref();
-        (
-            std::slice::from_raw_parts(formats, count),
-            (*context).sw_pix_fmt,
-            refusal,
-        )
+        let nvdec = (*context).opaque.cast::<Nvdec>().as_ref();
+        (std::slice::from_raw_parts(formats, count), (*context).sw_pix_fmt, nvdec)
     };
     let offers_device = offered.contains(&AV_PIX_FMT_CUDA);
-    if offers_device && matches!(software, AV_PIX_FMT_YUV420P | AV_PIX_FMT_YUVJ420P) {
+    let is_fit = matches!(software, AV_PIX_FMT_YUV420P | AV_PIX_FMT_YUVJ420P);
+    // Others may have filled it since this decoder was opened.
+    let full = nvdec.filter(|_| offers_device && is_fit).and_then(Nvdec::full);
+    if offers_device && is_fit && full.is_none() {
         return AV_PIX_FMT_CUDA;
     }
     // The device was tried before, and libav has said what went wrong: that is no damage of the stream.
     let complaint = if offers_device { None } else { take_complaint() };
-    let refused = Refused {
+    let is_filled = complaint
+        .as_ref()
+        .is_some_and(|complaint| complaint.contains(NO_SESSION));
+    nvdec.filter(|_| is_filled).inspect(|nvdec| nvdec.seat.fill());
+    let refused = full.unwrap_or_else(|| Refused {
         is_of_device: complaint.is_some(),
         cause: match complaint {
             Some(complaint) => complaint,
             None if offers_device => format!("its pictures are {:?}", Pixel::from(software)),
             None => "the stream's profile has no way over it".into(),
         },
-    };
-    if let Some(refusal) = refusal {
-        *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refused);
-    }
+    });
+    nvdec.inspect(|nvdec| nvdec.refuse(refused));
     let on_host = |format: &&ffi::AVPixelFormat| {
         // SAFETY: returns null or a pointer into a constant table.
         let descriptor = unsafe { ffi::av_pix_fmt_desc_get(**format).as_ref() };
         descriptor.is_some_and(|descriptor| descriptor.flags & ffi::AV_PIX_FMT_FLAG_HWACCEL as u64 == 0)
     };
     offered.iter().find(on_host).copied().unwrap_or(AV_PIX_FMT_NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use ffi::AVPixelFormat::{AV_PIX_FMT_CUDA, AV_PIX_FMT_NONE, AV_PIX_FMT_YUV420P};
+
+    use super::*;
+
+    /// A decoder that is not open, by itself.
+    struct Bare(*mut ffi::AVCodecContext);
+
+    impl Bare {
+        fn new() -> Self {
+            // SAFETY: libav answers with a context of its own, or null.
+            let context = unsafe { ffi::avcodec_alloc_context3(std::ptr::null()) };
+            assert!(!context.is_null());
+            Bare(context)
+        }
+
+        /// What it decodes to where the device's memory is offered.
+        fn format(&self) -> ffi::AVPixelFormat {
+            let offered = [AV_PIX_FMT_CUDA, AV_PIX_FMT_YUV420P, AV_PIX_FMT_NONE];
+            // SAFETY: the context is there, and the list ends with none.
+            unsafe {
+                (*self.0).sw_pix_fmt = AV_PIX_FMT_YUV420P;
+                choose_format(self.0, offered.as_ptr())
+            }
+        }
+    }
+
+    impl Drop for Bare {
+        fn drop(&mut self) {
+            // SAFETY: it was allocated by libav and is freed once.
+            unsafe { ffi::avcodec_free_context(&mut self.0) };
+        }
+    }
+
+    #[test]
+    fn a_device_without_room_is_not_asked() {
+        let decoders = Decoders::default();
+        let seat = decoders.devices().of_kind(DeviceKind::Twin).seat(0).unwrap();
+        let nvdec = Arc::new(Nvdec {
+            stream: Arc::new(CudaStream::open(seat.device()).unwrap()),
+            seat: seat.clone(),
+            // SAFETY: libav answers with a buffer of its own, which the decoders only refer to.
+            context: unsafe { ffi::av_buffer_alloc(1) },
+            refusal: Mutex::default(),
+        });
+        let mut hardware = Hardware::counted(Some(&decoders));
+        hardware.way = Way::Nvdec(nvdec);
+        // SAFETY: the decoders are not open, and are dropped before what they are attached to.
+        let attach = |hardware: &Hardware, bare: &Bare| unsafe { hardware.attach(bare.0) };
+        let (before, after) = (Bare::new(), Bare::new());
+        let _attached = attach(&hardware, &before).unwrap();
+        assert_eq!(before.format(), AV_PIX_FMT_CUDA);
+
+        let session = decoders.session(Some(&seat));
+        seat.fill();
+        assert_eq!(before.format(), AV_PIX_FMT_YUV420P, "it was filled since");
+        assert!(attach(&hardware, &after).is_none());
+        hardware.settle(DecodedOn::Host);
+        let notice = hardware.take_notice().unwrap();
+        assert!(notice.contains("decodes 1 cameras, all that it takes"), "{notice}");
+        assert_eq!(decoders.counts().spilled, 1);
+
+        drop(session);
+        assert_eq!(before.format(), AV_PIX_FMT_CUDA, "there is room again");
+        assert!(attach(&hardware, &after).is_some());
+    }
 }

@@ -59,7 +59,7 @@ pub(super) fn keep(nvdec: &Nvdec, frame: &Video) -> Result<Surface, Fault> {
     };
     // SAFETY: libav laid out both planes for a picture of at least this size on this device, in the order of this stream,
     // and the caller keeps the frame.
-    unsafe { nvdec.pool.keep(&nvdec.stream, layout, [luma, chroma, luma]) }
+    unsafe { nvdec.seat.pool().keep(&nvdec.stream, layout, [luma, chroma, luma]) }
 }
 
 /// The same frame in the host's memory.
