@@ -14,7 +14,8 @@ use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::value::{Shape, TensorRefMut};
 
 use super::provider::Provider;
-use super::runner::{Binding, EndValue, Opened, Runner};
+use super::runner::{Binding, EndValue, Opened, PLAIN_RUNS, Runner};
+use super::runtime::runtime;
 use super::session::{Element, Model, TensorSpec, guarded};
 use crate::device::{Buffer, Device, Fault};
 use crate::errors::{OperatorError, Result};
@@ -118,6 +119,18 @@ impl Bound {
     /// When no such size was bound, or a kernel fails.
     pub fn run(&mut self, size: usize) -> Result<(), Fault> {
         self.runner.run(size)
+    }
+
+    /// As [`Bound::run`], and nothing of it is recorded: the provider looks for its kernels, which takes long, while others
+    /// work. In a session that records, an ONNX Runtime before 1.18 would do that instead, and does nothing here.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn warm_up(&mut self, size: usize) -> Result<(), Fault> {
+        match runtime() {
+            Ok(runtime) if runtime.is_since(PLAIN_RUNS) => self.runner.run_plainly(size),
+            _ => Ok(()),
+        }
     }
 }
 

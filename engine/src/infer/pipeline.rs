@@ -144,6 +144,14 @@ impl Pipeline {
             unrecorded,
         };
         pipeline.pictures.clear();
+        // While one records nobody else works, so that what takes long comes before.
+        if opening.is_some() {
+            for size in pipeline.batches.clone() {
+                // What fails here fails again below, where that is an error.
+                let warm = pipeline.bound.warm_up(size).and_then(|()| pipeline.stream.drain());
+                warm.unwrap_or_else(|fault| tracing::debug!(%fault, size, "a model was not warmed up"));
+            }
+        }
         drop(opening);
         for size in pipeline.batches.clone() {
             pipeline.begin(size)?;
@@ -151,7 +159,7 @@ impl Pipeline {
         Ok(pipeline)
     }
 
-    /// Runs a size for the first time: its provider looks for kernels, and records the run where it was asked to.
+    /// Runs a size, for the first time where it was not warmed up, and has the run recorded where that was asked for.
     fn begin(&mut self, size: usize) -> Result<()> {
         let recording = self.unrecorded.is_none();
         let _alone = recording.then(alone);

@@ -8,11 +8,17 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use ort::session::IoBinding;
+use ort::session::{IoBinding, RunOptions};
 use ort::value::{DynValueTypeMarker, ValueRefMut};
 
 use super::session::{Model, guarded};
 use crate::device::{Fault, is_out_of_memory, working};
+
+/// ONNX Runtime's option for which of a session's recordings a run is, and its word for none: since [`PLAIN_RUNS`].
+const RECORDING: &str = "gpu_graph_id";
+const NONE: &str = "-1";
+/// The first version of ONNX Runtime whose runs need not be recorded in a session that records.
+pub(super) const PLAIN_RUNS: [u32; 2] = [1, 18];
 
 /// Memory of a buffer as ONNX Runtime sees it.
 pub(super) type EndValue = ValueRefMut<'static, DynValueTypeMarker>;
@@ -44,9 +50,17 @@ pub(super) enum Runner {
     Apart(Apart),
 }
 
+/// A run over so many pictures.
+#[derive(Clone, Copy)]
+struct Asked {
+    size: usize,
+    /// Whether it is neither recorded nor replayed.
+    plain: bool,
+}
+
 /// A thread that makes runs.
 pub(super) struct Apart {
-    asked: Option<SyncSender<usize>>,
+    asked: Option<SyncSender<Asked>>,
     answers: Receiver<Result<(), Fault>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -57,11 +71,11 @@ impl Runner {
         if !apart {
             return Ok(Runner::Here(opened));
         }
-        let (asked, asks) = sync_channel::<usize>(1);
+        let (asked, asks) = sync_channel::<Asked>(1);
         let (answer, answers) = sync_channel(1);
         let thread = std::thread::Builder::new().name("inference".into()).spawn(move || {
-            while let Ok(size) = asks.recv() {
-                if answer.send(run(&mut opened, size)).is_err() {
+            while let Ok(asked) = asks.recv() {
+                if answer.send(run(&mut opened, asked)).is_err() {
                     return;
                 }
             }
@@ -75,26 +89,43 @@ impl Runner {
 
     /// Makes a run over so many pictures.
     pub fn run(&mut self, size: usize) -> Result<(), Fault> {
+        self.ask(Asked { size, plain: false })
+    }
+
+    /// As [`Runner::run`], neither recorded nor replayed.
+    pub fn run_plainly(&mut self, size: usize) -> Result<(), Fault> {
+        self.ask(Asked { size, plain: true })
+    }
+
+    fn ask(&mut self, ask: Asked) -> Result<(), Fault> {
         let gone = || Fault::Other("the thread of the model has ended".into());
         match self {
-            Runner::Here(opened) => run(opened, size),
+            Runner::Here(opened) => run(opened, ask),
             Runner::Apart(apart) => {
                 let asked = apart.asked.as_ref().ok_or_else(gone)?;
-                asked.send(size).map_err(|_| gone())?;
+                asked.send(ask).map_err(|_| gone())?;
                 apart.answers.recv().map_err(|_| gone())?
             }
         }
     }
 }
 
-fn run(opened: &mut [Opened], size: usize) -> Result<(), Fault> {
+fn run(opened: &mut [Opened], Asked { size, plain }: Asked) -> Result<(), Fault> {
     let found = opened.iter_mut().find_map(|opened| {
         let binding = opened.bindings.get(&size)?;
         Some((opened.model.session_mut(), &binding.binding))
     });
     let (session, binding) =
         found.ok_or_else(|| Fault::Unfit(format!("the model was not bound for {size} pictures")))?;
-    guarded(|| session.run_binding(binding).map(drop)).map_err(|cause| match is_out_of_memory(&cause) {
+    let made = guarded(|| {
+        if !plain {
+            return session.run_binding(binding).map(drop);
+        }
+        let mut options = RunOptions::new()?;
+        options.set(RECORDING, NONE)?;
+        session.run_binding_with_options(binding, &options).map(drop)
+    });
+    made.map_err(|cause| match is_out_of_memory(&cause) {
         true => Fault::OutOfMemory(0),
         false => Fault::Other(format!("inference failed: {cause}")),
     })

@@ -63,6 +63,10 @@ impl Runtime {
     pub fn version(&self) -> &str {
         &self.version
     }
+    /// Whether it is this version, as `[1, 17]`, or a later one; not where it does not say which it is.
+    pub(super) fn is_since(&self, version: [u32; 2]) -> bool {
+        numbers(&self.version).is_some_and(|numbers| numbers >= version)
+    }
     /// The file it was loaded from; a bare name where the system's loader found it.
     pub fn library(&self) -> &Path {
         &self.library
@@ -143,9 +147,22 @@ fn version(library: &Path) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
+/// The first two numbers of a version.
+fn numbers(version: &str) -> Option<[u32; 2]> {
+    let mut parts = version.split('.').map(str::parse);
+    Some([parts.next()?.ok()?, parts.next()?.ok()?])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        assert_eq!(numbers("1.17.3"), Some([1, 17]));
+        assert!(numbers("1.9.0") < numbers("1.18.0") && numbers("2.0") > numbers("1.31.1"));
+        assert_eq!([numbers("unknown"), numbers("1"), numbers("1.x")], [None; 3]);
+    }
 
     #[test]
     fn the_newest_library_of_a_folder_wins() {

@@ -35,6 +35,8 @@ pub(super) struct Accelerator {
     batches: Vec<usize>,
     head: HeadForm,
     symbol: Option<String>,
+    /// Whether runs are recorded and replayed. TensorRT's engine serves all sizes, and opening it takes seconds.
+    pub recorded: bool,
     /// The engine that the first pipeline builds.
     build: Mutex<Option<EngineBuild>>,
 }
@@ -133,6 +135,7 @@ impl Accelerator {
             batches,
             head: wanted.head,
             symbol: wanted.symbol.map(str::to_owned),
+            recorded: provider == Provider::Cuda,
             build: Mutex::new(build),
         })
     }
@@ -220,8 +223,7 @@ impl Accelerator {
             batches: &self.batches,
             head: self.head,
             pools: self.pools.clone(),
-            // TensorRT's engine serves all sizes, and opening it takes seconds.
-            recorded: self.provider == Provider::Cuda,
+            recorded: self.recorded,
         };
         let pipeline = Pipeline::new(stream, &options, &mut open)?;
         if let Some(build) = self.build.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -1,8 +1,8 @@
 //! `detect` on devices: the twin always, NVIDIA's where there is one. Against the same on the host.
 
 use flowrun_engine::device::{
-    BoxForm, CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, anchors_of, every_device, found,
-    letterboxed,
+    BoxForm, Choice, CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, anchors_of, every_device,
+    found, letterboxed,
 };
 use flowrun_engine::infer::absent;
 
@@ -562,6 +562,60 @@ fn gpu_vehicles_are_found_as_on_the_host() {
 
 /// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
 /// is not there is done without.
+#[test]
+fn a_session_for_each_size_on_a_thread_of_its_own_answers_as_one_for_all() {
+    if !has_runtime() {
+        return;
+    }
+    let path = fixtures().join("dynamic.onnx");
+    let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
+    let mut model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+    let input = input_of(&model, Some(4)).unwrap();
+    let head = warm_up(&mut model, &input, None).unwrap();
+    let wanted = Wanted {
+        seat: Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap(),
+        name: "m",
+        model: &path,
+        params: &params,
+        input: &input,
+        input_name: &model.input().name,
+        symbol: model.batch_symbol(),
+        undecoded: false,
+        head: head.form(100),
+        batch: Some(4),
+        lanes: 1,
+    };
+    let device: Arc<dyn Device> = Twin::new(1 << 30);
+    let pictures = [200, 20, 90].map(|level| flat(64, 48, level));
+    let choice = Choice {
+        min_score: 0.05,
+        iou: 0.45,
+        max: 100,
+        agnostic: 0,
+    };
+    let answers = |recorded: bool| {
+        let mut accelerator = Accelerator::on(device.clone(), Provider::Twin, &wanted).ok().unwrap();
+        accelerator.recorded = recorded;
+        let mut pipeline = accelerator.pipeline(&path).unwrap();
+        assert_eq!(pipeline.unrecorded().is_none(), recorded);
+        let of = |count: usize| {
+            for (place, picture) in pictures[..count].iter().enumerate() {
+                let placed = accelerated::place(&mut pipeline, place, picture, input.size).unwrap();
+                placed.unwrap();
+                pipeline.choose(place, choice, None);
+            }
+            pipeline.run(count).unwrap();
+            let mut wide = Vec::new();
+            let read = |place| format!("{:?} {:?}", pipeline.kept(place), pipeline.numbers(place, &mut wide));
+            (0..count).map(read).collect::<Vec<_>>()
+        };
+        [1, 3, 2].map(of)
+    };
+    let wanted = answers(false);
+    assert!(wanted[1].iter().any(|answer| answer.len() > 20), "{wanted:?}");
+    assert_eq!(answers(true), wanted);
+}
+
 #[test]
 fn a_device_with_too_little_memory_is_refused_with_the_sums() {
     if !has_runtime() {
