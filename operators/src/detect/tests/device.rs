@@ -4,7 +4,7 @@ use flowrun_engine::device::{
     BoxForm, Choice, CudaStream, Device, DeviceKind, Devices, HeadShape, ResidentPool, Twin, anchors_of, every_device,
     found, letterboxed,
 };
-use flowrun_engine::infer::absent;
+use flowrun_engine::infer::{HeadForm, absent};
 
 use super::super::head::Head;
 use super::super::ladder::OpenDevice;
@@ -560,31 +560,59 @@ fn gpu_vehicles_are_found_as_on_the_host() {
     assert_found_as_on_the_host(&model, &pictures);
 }
 
-/// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
-/// is not there is done without.
+/// What is asked of devices for a model file.
+struct Asked {
+    path: PathBuf,
+    params: ModelParams,
+    model: Model,
+    input: Input,
+    head: HeadForm,
+    batch: usize,
+}
+
+impl Asked {
+    fn new(name: &str, batch: usize) -> Self {
+        let path = fixtures().join(name);
+        let mut model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
+        let input = input_of(&model, Some(batch)).unwrap();
+        let head = warm_up(&mut model, &input, None).unwrap().form(100);
+        Asked {
+            params: ModelParams::from_values(&values::<ModelParams>(&[])).unwrap(),
+            path,
+            model,
+            input,
+            head,
+            batch,
+        }
+    }
+
+    fn on(&self, seat: Seat) -> Wanted<'_> {
+        Wanted {
+            seat,
+            name: "m",
+            model: &self.path,
+            params: &self.params,
+            input: &self.input,
+            input_name: &self.model.input().name,
+            symbol: self.model.batch_symbol(),
+            undecoded: false,
+            head: self.head,
+            batch: Some(self.batch),
+            lanes: 2,
+        }
+    }
+}
+
+fn twin_seat() -> Seat {
+    Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap()
+}
+
 #[test]
 fn a_session_for_each_size_on_a_thread_of_its_own_answers_as_one_for_all() {
     if !has_runtime() {
         return;
     }
-    let path = fixtures().join("dynamic.onnx");
-    let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
-    let mut model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
-    let input = input_of(&model, Some(4)).unwrap();
-    let head = warm_up(&mut model, &input, None).unwrap();
-    let wanted = Wanted {
-        seat: Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap(),
-        name: "m",
-        model: &path,
-        params: &params,
-        input: &input,
-        input_name: &model.input().name,
-        symbol: model.batch_symbol(),
-        undecoded: false,
-        head: head.form(100),
-        batch: Some(4),
-        lanes: 1,
-    };
+    let asked = Asked::new("dynamic.onnx", 4);
     let device: Arc<dyn Device> = Twin::new(1 << 30);
     let pictures = [200, 20, 90].map(|level| flat(64, 48, level));
     let choice = Choice {
@@ -594,13 +622,14 @@ fn a_session_for_each_size_on_a_thread_of_its_own_answers_as_one_for_all() {
         agnostic: 0,
     };
     let answers = |recorded: bool| {
+        let wanted = asked.on(twin_seat());
         let mut accelerator = Accelerator::on(device.clone(), Provider::Twin, &wanted).ok().unwrap();
         accelerator.recorded = recorded;
-        let mut pipeline = accelerator.pipeline(&path).unwrap();
+        let mut pipeline = accelerator.pipeline(&asked.path).unwrap();
         assert_eq!(pipeline.unrecorded().is_none(), recorded);
         let of = |count: usize| {
             for (place, picture) in pictures[..count].iter().enumerate() {
-                let placed = accelerated::place(&mut pipeline, place, picture, input.size).unwrap();
+                let placed = accelerated::place(&mut pipeline, place, picture, asked.input.size).unwrap();
                 placed.unwrap();
                 pipeline.choose(place, choice, None);
             }
@@ -611,46 +640,35 @@ fn a_session_for_each_size_on_a_thread_of_its_own_answers_as_one_for_all() {
         };
         [1, 3, 2].map(of)
     };
-    let wanted = answers(false);
-    assert!(wanted[1].iter().any(|answer| answer.len() > 20), "{wanted:?}");
-    assert_eq!(answers(true), wanted);
+    let [one_for_all, one_for_each] = [false, true].map(answers);
+    assert!(one_for_all[1].iter().any(|answer| answer.len() > 20), "{one_for_all:?}");
+    assert_eq!(one_for_each, one_for_all);
 }
 
+/// A graph that needs more memory than its device has is refused with the sums, and leaves nothing behind; a device that
+/// is not there is done without.
 #[test]
 fn a_device_with_too_little_memory_is_refused_with_the_sums() {
     if !has_runtime() {
         return;
     }
-    let path = fixtures().join("dynamic.onnx");
-    let params = ModelParams::from_values(&values::<ModelParams>(&[])).unwrap();
+    let asked = Asked::new("dynamic.onnx", 32);
     let climbed = |open: OpenDevice<'_>, closed: &[String]| {
-        let (detect, _) = detect_by(&path, "cpu", &[("batch", "32")]);
+        let (detect, _) = detect_by(&asked.path, "cpu", &[("batch", "32")]);
         let mut opened = Arc::into_inner(detect.opened).unwrap();
-        let model = Model::open(&path, &ModelOptions::new(1, &[Provider::Cpu])).unwrap();
-        let input = input_of(&model, Some(32)).unwrap();
-        let (undecoded, form) = (opened.host.is_undecoded, opened.host.head.form(100));
+        let seats = if closed.is_empty() {
+            vec![twin_seat()]
+        } else {
+            Vec::new()
+        };
         let climb = Climb {
-            wanted: &|seat| Wanted {
-                seat,
-                name: "m",
-                model: &path,
-                params: &params,
-                input: &input,
-                input_name: &model.input().name,
-                symbol: model.batch_symbol(),
-                undecoded,
-                head: form,
-                batch: Some(32),
-                lanes: 2,
-            },
-            params: &params,
+            wanted: &|seat| asked.on(seat),
+            params: &asked.params,
             open,
             closed,
             floor: None,
             again: &|_| panic!("the host's provider stays"),
         };
-        let seat = Devices::default().of_kind(DeviceKind::Twin).seat(0).unwrap();
-        let seats = if closed.is_empty() { vec![seat] } else { Vec::new() };
         let climbed = climb.climb(&mut opened, &[Provider::Twin, Provider::Cpu], seats);
         let causes: Vec<String> = opened.refusals.iter().map(ToString::to_string).collect();
         climbed.map(|()| (!opened.posts.is_host(), causes))
