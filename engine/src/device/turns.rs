@@ -3,13 +3,18 @@
 //! CUDA refuses much of what other threads ask for while one records, and ONNX Runtime's recordings came out wrong where
 //! others worked meanwhile (1.31). Recording happens when a model is opened, for some hundred milliseconds.
 
-use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 static TURNS: RwLock<()> = RwLock::new(());
 /// Apart from `TURNS`, since opening a model takes seconds: who records waits for those who open before it lets those who
 /// work wait for itself.
 static OPENING: RwLock<()> = RwLock::new(());
 static SESSIONS: Mutex<()> = Mutex::new(());
+/// Held from the begin of a recording until others have had their turn after it.
+static RECORDING: Mutex<()> = Mutex::new(());
+/// The longest that others are given after a recording.
+const MOST_PAUSE: Duration = Duration::from_millis(200);
 
 /// Held by whoever gives a device work, beside others that do.
 #[derive(Debug)]
@@ -18,10 +23,6 @@ pub struct Working(#[allow(dead_code, reason = "kept for its drop")] RwLockReadG
 /// Held while a decoder's session on a device is opened or closed.
 #[derive(Debug)]
 pub struct Admitted(#[allow(dead_code, reason = "kept for its drop")] MutexGuard<'static, ()>);
-
-/// Held while a run is recorded.
-#[derive(Debug)]
-pub(crate) struct Alone(#[allow(dead_code, reason = "kept for its drop")] [RwLockWriteGuard<'static, ()>; 2]);
 
 /// Held while a model that is to be recorded is opened.
 #[derive(Debug)]
@@ -44,8 +45,50 @@ pub(crate) fn opening() -> Opening {
     Opening(OPENING.read().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Waits until nobody opens and nobody works.
-pub(crate) fn alone() -> Alone {
-    let opening = OPENING.write().unwrap_or_else(PoisonError::into_inner);
-    Alone([TURNS.write().unwrap_or_else(PoisonError::into_inner), opening])
+/// Does something while nobody opens and nobody works: records. A model has many runs to record, and a lock that is waited
+/// for by writers lets no reader in; so those who were held off get as long as they were before the next recording.
+pub(crate) fn alone<T>(work: impl FnOnce() -> T) -> T {
+    alone_then(work, |taken| std::thread::sleep(taken.min(MOST_PAUSE)))
+}
+
+fn alone_then<T>(work: impl FnOnce() -> T, pause: impl FnOnce(Duration)) -> T {
+    let _recording = RECORDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let (answer, taken) = {
+        let _opening = OPENING.write().unwrap_or_else(PoisonError::into_inner);
+        let _turns = TURNS.write().unwrap_or_else(PoisonError::into_inner);
+        let began = Instant::now();
+        (work(), began.elapsed())
+    };
+    pause(taken);
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn who_works_has_a_turn_between_two_recordings() {
+        let (tell, told) = channel();
+        let (done, worked) = channel();
+        let say = |what: &'static str| tell.send(what).unwrap();
+        std::thread::scope(|scope| {
+            alone_then(
+                || {
+                    say("records");
+                    scope.spawn(|| alone_then(|| say("records again"), |_| {}));
+                    scope.spawn(|| {
+                        let _working = working();
+                        say("works");
+                        done.send(()).unwrap();
+                    });
+                },
+                |_| worked.recv_timeout(Duration::from_secs(60)).unwrap(),
+            );
+        });
+        drop(tell);
+        assert_eq!(told.iter().collect::<Vec<_>>(), ["records", "works", "records again"]);
+    }
 }

@@ -161,14 +161,19 @@ impl Pipeline {
 
     /// Runs a size, for the first time where it was not warmed up, and has the run recorded where that was asked for.
     fn begin(&mut self, size: usize) -> Result<()> {
-        let recording = self.unrecorded.is_none();
-        let _alone = recording.then(alone);
-        let _among = (!recording).then(working);
-        for _ in 0..2 {
-            self.give(size)?;
-            self.stream.drain()?;
+        let is_recorded = self.unrecorded.is_none();
+        let mut twice = || {
+            for _ in 0..2 {
+                self.give(size)?;
+                self.stream.drain()?;
+            }
+            Ok(())
+        };
+        if is_recorded {
+            return alone(twice);
         }
-        Ok(())
+        let _working = working();
+        twice()
     }
 
     /// Gives all that a batch does to the stream.
