@@ -25,6 +25,7 @@ use crate::testing::reference_data;
 mod device;
 mod floor;
 mod golden;
+mod ladder;
 mod laws;
 mod models;
 mod several;
