@@ -122,7 +122,7 @@ impl Bound {
     }
 
     /// As [`Bound::run`], and nothing of it is recorded: the provider looks for its kernels, which takes long, while others
-    /// work. In a session that records, an ONNX Runtime before 1.18 would do that instead, and does nothing here.
+    /// work. An ONNX Runtime before 1.18 would record all the same, and is asked for nothing.
     ///
     /// # Errors
     /// As there.

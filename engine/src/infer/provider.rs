@@ -1,6 +1,7 @@
 //! What computes a model: the providers, the ladders of them, and how each is asked for.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use ort::ep;
@@ -61,6 +62,19 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.provider, self.cause)
+    }
+}
+
+impl Refusal {
+    /// Says it in the log: loudly where it makes a run slower than it need be.
+    pub fn tell(&self, model: &Path, remedy: Option<&str>) {
+        let (model, provider, cause) = (model.display(), self.provider, &self.cause);
+        match self.is_loss {
+            true => {
+                tracing::warn!(%model, %provider, cause, remedy, "a provider cannot be used; the next one is tried")
+            }
+            false => tracing::info!(%model, %provider, cause, "a provider is not there; the next one is tried"),
+        }
     }
 }
 

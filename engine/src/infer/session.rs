@@ -143,30 +143,30 @@ impl Model {
         external::check(path)?;
         let undecoded = options.undecoded.then(|| without_last_steps(path)).transpose()?;
         let runtime = runtime()?;
-        let mut refusals = Vec::new();
-        for provider in options.ladder {
-            if let Some(refusal) = missing(*provider, runtime) {
-                refusals.push(told(path, refusal));
-                continue;
-            }
-            let opened = guarded(|| {
-                let mut builder = build(runtime, options, *provider)?;
+        let open = |provider| {
+            guarded(|| {
+                let mut builder = build(runtime, options, provider)?;
                 match &undecoded {
                     Some(model) => builder.commit_from_memory(model),
                     None => builder.commit_from_file(path),
                 }
-            });
-            match opened {
-                Ok(session) => return Model::of(session, *provider, path, refusals, options.placement.clone()),
-                Err(cause) => refusals.push(told(
-                    path,
-                    Refusal {
+            })
+        };
+        let mut refusals = Vec::new();
+        for provider in options.ladder {
+            let refusal = match missing(*provider, runtime) {
+                Some(refusal) => refusal,
+                None => match open(*provider) {
+                    Ok(session) => return Model::of(session, *provider, path, refusals, options.placement.clone()),
+                    Err(cause) => Refusal {
                         provider: *provider,
                         cause,
                         is_loss: true,
                     },
-                )),
-            }
+                },
+            };
+            refusal.tell(path, None);
+            refusals.push(refusal);
         }
         let causes: Vec<String> = refusals.iter().map(ToString::to_string).collect();
         let cause = format!("model `{}` cannot be loaded: {}", path.display(), causes.join("; "));
@@ -341,17 +341,6 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> ort::Result<T>) -> Result<T, Str
         Ok(result) => result.map_err(|error| plain(&error.to_string())),
         Err(_) => Err("ONNX Runtime gave an answer that makes no sense".into()),
     }
-}
-
-/// Says a refusal in the log: loudly where it makes the run slower than it need be.
-fn told(path: &Path, refusal: Refusal) -> Refusal {
-    let (model, provider, cause) = (path.display(), refusal.provider, &refusal.cause);
-    if refusal.is_loss {
-        tracing::warn!(%model, %provider, %cause, "a provider refused the model; the next one is tried");
-    } else {
-        tracing::info!(%model, %provider, %cause, "a provider is not there; the next one is tried");
-    }
-    refusal
 }
 
 pub(super) fn build(runtime: &Runtime, options: &ModelOptions<'_>, provider: Provider) -> ort::Result<SessionBuilder> {

@@ -190,15 +190,10 @@ impl Climb<'_> {
     }
 }
 
-/// Says once why a provider is not used, on however many devices: loudly where the machine has what it works on.
+/// Says once why a provider is not used, on however many devices.
 fn refuse(opened: &mut Opened, refusal: Refusal, remedy: Option<&str>) {
-    if opened.refusals.contains(&refusal) {
-        return;
+    if !opened.refusals.contains(&refusal) {
+        refusal.tell(&opened.path, remedy);
+        opened.refusals.push(refusal);
     }
-    let (provider, cause) = (refusal.provider, &refusal.cause);
-    match refusal.is_loss {
-        true => tracing::warn!(%provider, cause, remedy, "a provider cannot be used; the next one is tried"),
-        false => tracing::info!(%provider, cause, "a provider is not there; the next one is tried"),
-    }
-    opened.refusals.push(refusal);
 }

@@ -344,11 +344,13 @@ impl Detect {
 
     /// What computes instead of the provider that the graph asks for, and why; none where that one does.
     fn instead(&self, asked: ProviderChoice) -> Option<String> {
-        let (named, serving) = (asked.named()?, self.provider());
-        let because = |refusal: &Refusal| refusal.provider == named;
-        let refusal = self.opened.refusals.iter().find(|refusal| because(refusal));
+        let serving = self.provider();
+        let named = asked.named().filter(|named| *named != serving)?;
+        let refusal = self.refusals().iter().find(|refusal| refusal.provider == named);
         let cause = refusal.map_or(String::new(), |refusal| format!(": {}", refusal.cause));
-        (named != serving).then(|| format!("{serving} computes instead of {named}, which the graph asks for{cause}"))
+        Some(format!(
+            "{serving} computes instead of {named}, which the graph asks for{cause}"
+        ))
     }
 }
 
