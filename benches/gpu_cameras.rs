@@ -10,7 +10,8 @@
 //! `FLOWRUN_GPU_CAMERAS` (100) at `FLOWRUN_GPU_FPS` (30) for `FLOWRUN_GPU_SECONDS` (60), `FLOWRUN_GPU_ARRIVALS`
 //! (`even`, `poisson`), `FLOWRUN_GPU_PROVIDER` (`auto`), `FLOWRUN_GPU_DECODER` (`nvdec`), `FLOWRUN_GPU_WORKERS` (2),
 //! `FLOWRUN_GPU_DETECT` (further parameters of `detect`), `FLOWRUN_GPU_DEFAULTS` (of all cameras, as `max-delay="75ms"`);
-//! several numbers of cameras are measured one after the other, until one does not hold. They may take
+//! several numbers of cameras are measured one after the other, until one does not hold: a picture that was shed counts as
+//! one that came too late, and less than one in a hundred may. They may take
 //! `FLOWRUN_GPU_PATIENCE` (90) seconds to begin. `FLOWRUN_GPU_DECODERS` (`16`) numbers the sessions of part 1; 0 leaves it
 //! out.
 
@@ -79,7 +80,7 @@ fn main() {
         return;
     }
     println!(
-        "| cameras | fps | seconds | pictures | of due | shed | p50 ms | p99 ms | batch | decoded on device/host, spilled | device MiB | pool efficiency | cores busy | GPU % | NVDEC % |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
+        "| cameras | fps | seconds | pictures | of due | shed | p50 ms | p99 ms | p99 with shed | batch | decoded on device/host, spilled | device MiB | pool efficiency | cores busy | GPU % | NVDEC % |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for cameras in given("CAMERAS", "100").split_whitespace() {
         if !cameras_hold(&clips, &model, cameras.parse().expect("a number of cameras")) {
@@ -416,6 +417,10 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     );
     let [gpu, nvdec, memory] = busy.told().unwrap_or([f64::NAN; 3]);
     let (p50, p99) = (counts.quantile(0.5) as f64 / 1e3, counts.quantile(0.99) as f64 / 1e3);
+    // What was shed would come after all that were answered.
+    let answered = counts.count() as f64;
+    let late = 0.99 * (answered + shed as f64) / answered.max(1.0);
+    let p99_of_all = if late < 1.0 { counts.quantile(late) as f64 / 1e3 } else { f64::INFINITY };
     let due = cameras as f64 * fps * elapsed;
     let decoded = context.decoders.counts();
     let efficiency = |state: PoolState| format!("{:.2}", state.efficiency());
@@ -426,7 +431,7 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
         .map(|pool| efficiency(pool.state()))
         .collect();
     println!(
-        "| {cameras} | {fps} | {seconds} | {tracked} | {:.1} % | {shed} | {p50:.1} | {p99:.1} | {} | {}/{}, {} | {memory:.0} | {} | {cores:.1} | {gpu:.0} | {nvdec:.0} |",
+        "| {cameras} | {fps} | {seconds} | {tracked} | {:.1} % | {shed} | {p50:.1} | {p99:.1} | {p99_of_all:.1} | {} | {}/{}, {} | {memory:.0} | {} | {cores:.1} | {gpu:.0} | {nvdec:.0} |",
         100.0 * tracked as f64 / due,
         given("DETECT", "as it comes"),
         decoded.on_device,
@@ -439,5 +444,5 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
         println!("| {cause} |");
         return false;
     }
-    p99 < BOUND_MS && shed == 0 && tracked as f64 > 0.98 * due
+    p99_of_all < BOUND_MS && tracked as f64 > 0.98 * due
 }
