@@ -420,7 +420,11 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     // What was shed would come after all that were answered.
     let answered = counts.count() as f64;
     let late = 0.99 * (answered + shed as f64) / answered.max(1.0);
-    let p99_of_all = if late < 1.0 { counts.quantile(late) as f64 / 1e3 } else { f64::INFINITY };
+    let p99_of_all = if late < 1.0 {
+        counts.quantile(late) as f64 / 1e3
+    } else {
+        f64::INFINITY
+    };
     let due = cameras as f64 * fps * elapsed;
     let decoded = context.decoders.counts();
     let efficiency = |state: PoolState| format!("{:.2}", state.efficiency());

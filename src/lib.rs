@@ -6,7 +6,7 @@
 //! ```no_run
 //! use flowrun::prelude::*;
 //!
-//! fn main() -> std::process::ExitCode {
+//! fn main() {
 //!     flowrun::main(Registry::builtin())
 //! }
 //! ```

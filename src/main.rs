@@ -7,6 +7,6 @@ use flowrun::prelude::*;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-fn main() -> std::process::ExitCode {
+fn main() {
     flowrun::main(Registry::builtin())
 }

@@ -14,8 +14,7 @@ mod remote;
 mod run;
 mod synth;
 
-use std::io::IsTerminal;
-use std::process::ExitCode;
+use std::io::{IsTerminal, Write};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use flowrun_engine::registry::Registry;
@@ -73,18 +72,23 @@ enum Exit {
     Wrong,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> ExitCode {
-        match exit {
-            Exit::Done => ExitCode::SUCCESS,
-            Exit::Failed => ExitCode::from(1),
-            Exit::Wrong => ExitCode::from(2),
-        }
+impl Exit {
+    /// Ends the process, without what C libraries have left to be done at its end: those of ONNX Runtime's providers take
+    /// things down in an order of their own, and now and then end a process by SIGABRT that had all its work done
+    /// (<https://github.com/pykeio/ort/issues/564>).
+    fn end(&self) -> ! {
+        // Who was to read it may be gone.
+        let _ = std::io::stdout().flush();
+        signal_hook::low_level::exit(match self {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Wrong => 2,
+        })
     }
 }
 
-/// Runs the command line with these operators.
-pub fn main(registry: Registry) -> ExitCode {
+/// Runs the command line with these operators, and ends the process: what is registered to be called at its end is not.
+pub fn main(registry: Registry) -> ! {
     let cli = Cli::parse();
     // ONNX Runtime warns of much that is as it should be, TensorRT of hundreds of tensors while it builds an engine; what
     // concerns a run is said by the engine.
@@ -110,7 +114,7 @@ pub fn main(registry: Registry) -> ExitCode {
         Command::Model(command) => command.execute(),
         Command::Doctor(command) => command.execute(),
     };
-    exit.into()
+    exit.end()
 }
 
 /// Prints why a graph cannot be run and gives the exit code for it.

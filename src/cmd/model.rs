@@ -225,11 +225,8 @@ fn beside_a_run() -> std::io::Result<()> {
     let watch = std::thread::Builder::new().name("beside".into());
     let thread = watch.spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "no sink is open, and a build cannot be broken off otherwise"
-        )]
-        std::process::exit(1);
+        // No sink is open, and a build cannot be broken off otherwise.
+        signal_hook::low_level::exit(1);
     });
     thread.map(drop)
 }
