@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ort::ep;
 use ort::session::builder::SessionBuilder;
 
-use super::runtime::{Runtime, runtime};
+use super::runtime::{Runtime, is_since, runtime};
 use super::tensorrt::{self, TensorRt};
 use crate::device::{Cuda, CudaStream, TENSORRT_LIBRARIES, TensorRtLibrary, cuda, tensorrt_library};
 
@@ -47,6 +47,9 @@ impl Provider {
 
 /// The ladder that takes the best provider the machine has.
 pub const AUTO: &[Provider] = &[Provider::TensorRt, Provider::Cuda, Provider::OpenVino, Provider::Cpu];
+
+/// The first version of ONNX Runtime whose CUDA provider takes a stream.
+const STREAMS: [u32; 2] = [1, 18];
 
 /// Why a provider did not take a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +164,9 @@ pub(super) fn missing(provider: Provider, runtime: &Runtime) -> Option<Refusal> 
             );
             return refusal(cause, true);
         }
+        if let Some(cause) = too_old(provider, runtime.version()) {
+            return refusal(cause, true);
+        }
     }
     if provider == Provider::TensorRt {
         if !brought("libonnxruntime_providers_tensorrt.so") {
@@ -190,6 +196,18 @@ pub(super) fn missing(provider: Provider, runtime: &Runtime) -> Option<Refusal> 
         );
     }
     None
+}
+
+/// Why a version of ONNX Runtime has no use for a provider: CUDA's takes the stream of a session as an option only since 1.18
+/// (<https://github.com/microsoft/onnxruntime/pull/19229>).
+fn too_old(provider: Provider, version: &str) -> Option<String> {
+    let old = provider == Provider::Cuda && !is_since(version, STREAMS);
+    old.then(|| {
+        let [major, minor] = STREAMS;
+        format!(
+            "the CUDA provider of ONNX Runtime {version} takes no stream: set ORT_DYLIB_PATH to {major}.{minor} or newer"
+        )
+    })
 }
 
 /// Asks for a provider; the host's kernels are always there below it.
@@ -229,4 +247,26 @@ pub(super) fn register(
         }
     };
     Ok(builder.with_execution_providers([dispatch.error_on_failure()])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_old_for_a_provider_is_told_with_what_to_set() {
+        let cause = too_old(Provider::Cuda, "1.17.3").unwrap();
+        assert!(
+            cause.contains("1.17.3") && cause.contains("ORT_DYLIB_PATH to 1.18"),
+            "{cause}"
+        );
+        assert!(too_old(Provider::Cuda, "unknown").is_some());
+        for (provider, version) in [
+            (Provider::Cuda, "1.18.0"),
+            (Provider::Cuda, "1.31.1"),
+            (Provider::TensorRt, "1.17.3"),
+        ] {
+            assert_eq!(too_old(provider, version), None, "{provider} {version}");
+        }
+    }
 }

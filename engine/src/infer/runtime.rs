@@ -63,9 +63,9 @@ impl Runtime {
     pub fn version(&self) -> &str {
         &self.version
     }
-    /// Whether it is this version, as `[1, 17]`, or a later one; not where it does not say which it is.
+    /// Whether it is this version, as `[1, 17]`, or a later one.
     pub(super) fn is_since(&self, version: [u32; 2]) -> bool {
-        numbers(&self.version).is_some_and(|numbers| numbers >= version)
+        is_since(&self.version, version)
     }
     /// The file it was loaded from; a bare name where the system's loader found it.
     pub fn library(&self) -> &Path {
@@ -145,6 +145,11 @@ fn version(library: &Path) -> Option<String> {
     // SAFETY: the base lives as long as the library, and so does the text, which ends in NUL.
     let text = unsafe { CStr::from_ptr((base.as_ref()?.GetVersionString)()) };
     Some(text.to_string_lossy().into_owned())
+}
+
+/// Whether a version is `first` or a later one; not where it says nothing.
+pub(super) fn is_since(version: &str, first: [u32; 2]) -> bool {
+    numbers(version).is_some_and(|numbers| numbers >= first)
 }
 
 /// The first two numbers of a version.
