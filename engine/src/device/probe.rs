@@ -12,6 +12,11 @@ use serde::Serialize;
 /// What TensorRT is called, the newest first: which one is needed is up to the build of ONNX Runtime.
 pub const TENSORRT_LIBRARIES: [&str; 2] = ["libnvinfer.so.10", "libnvinfer.so.8"];
 
+/// What NVIDIA's driver is called, as cudarc looks for it.
+const DRIVER_LIBRARIES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
+/// Of the driver's calls that are made, the one that came last: with CUDA 10.1.
+const NEWEST_CALL: &CStr = c"cuThreadExchangeStreamCaptureMode";
+
 /// NVIDIA's decoder, which comes with the driver.
 pub const NVDEC_LIBRARY: &str = "libnvcuvid.so.1";
 
@@ -53,12 +58,53 @@ pub fn cuda() -> Cuda {
     if !unsafe { sys::is_culib_present() } {
         return Cuda::Absent;
     }
-    // cudarc panics where an old driver lacks a function.
+    if let Some(cause) = too_old() {
+        return Cuda::Broken(cause);
+    }
+    // cudarc panics where a driver lacks a function.
     match catch_unwind(driver) {
         Ok(Ok(driver)) => Cuda::Present(driver),
         Ok(Err(cause)) => Cuda::Broken(cause),
-        Err(_) => Cuda::Broken("the driver is older than CUDA 13.0 or damaged".into()),
+        Err(_) => Cuda::Broken(DAMAGED.into()),
     }
+}
+
+/// Of a driver that lacks one of the calls that every one has.
+pub(super) const DAMAGED: &str = "the driver is damaged: install it again";
+
+/// Why a driver that is there cannot be used at all; none where it can, or there is none.
+pub(super) fn too_old() -> Option<String> {
+    let mut names = DRIVER_LIBRARIES.into_iter().map(Path::new);
+    names.find_map(|name| with_library(name, unfit))?
+}
+
+/// Why an open driver cannot be used.
+fn unfit(handle: *mut libc::c_void) -> Option<String> {
+    // SAFETY: `handle` is open, and the names end in NUL.
+    let [newest, version] =
+        [NEWEST_CALL, c"cuDriverGetVersion"].map(|name| unsafe { libc::dlsym(handle, name.as_ptr()) });
+    if !newest.is_null() {
+        return None;
+    }
+    let mut serves = 0;
+    if !version.is_null() {
+        // SAFETY: cuda.h declares it so in every version; it writes one number to the place given, and needs no device.
+        unsafe {
+            std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn(*mut i32) -> i32>(version)(&raw mut serves);
+        }
+    }
+    Some(match serves {
+        0 => "it does not say which CUDA it serves: install NVIDIA's driver again".into(),
+        _ => format!(
+            "it serves CUDA {}, and 10.1 is the least: install a newer one",
+            cuda_version(serves)
+        ),
+    })
+}
+
+/// A version as the driver tells it, in words.
+fn cuda_version(number: i32) -> String {
+    format!("{}.{}", number / 1000, number % 1000 / 10)
 }
 
 fn driver() -> Result<Driver, String> {
@@ -72,7 +118,7 @@ fn driver() -> Result<Driver, String> {
     let count = result::device::get_count().map_err(told)?;
     let devices = (0..count).map(|index| device(index).map_err(told));
     Ok(Driver {
-        cuda: format!("{}.{}", version / 1000, version % 1000 / 10),
+        cuda: cuda_version(version),
         devices: devices.collect::<Result<_, _>>()?,
     })
 }

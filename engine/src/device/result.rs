@@ -123,7 +123,12 @@ pub fn compile(source: &str, architecture: &'static str) -> Result<String> {
 pub fn load(ptx: String) -> Result<sys::CUmodule> {
     let text = CString::new(ptx).map_err(|_| Fault::Other("compiled kernels hold a NUL".into()))?;
     // SAFETY: the image is text that ends in NUL.
-    unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(plain)
+    unsafe { result::module::load_data(text.as_ptr().cast()) }.map_err(|error| match error.0 {
+        sys::CUresult::CUDA_ERROR_UNSUPPORTED_PTX_VERSION => Fault::Absent(
+            "the driver is older than NVRTC, the compiler for kernels, of this machine: install a newer driver".into(),
+        ),
+        _ => plain(error),
+    })
 }
 
 /// A kernel of a module.

@@ -1,6 +1,6 @@
 //! The driver's and the run-time compiler's own calls, once it is known that the libraries are there.
 //!
-//! cudarc loads both by name at the first call and panics where it cannot, or where an old driver lacks a function:
+//! cudarc loads both by name at the first call and panics where it cannot, or where a driver lacks a function:
 //! [`guarded`] turns that into an error.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use cudarc::driver::sys::*;
 
 use super::fault::{Fault, Result};
+use super::probe;
 
 /// Whether NVIDIA's driver library can be loaded.
 pub fn has_driver() -> bool {
@@ -21,10 +22,10 @@ pub fn has_compiler() -> bool {
     unsafe { cudarc::nvrtc::sys::is_culib_present() }
 }
 
-/// Calls into the driver; a function that an old driver lacks is an error.
+/// Calls into the driver; what it is too old for, and a function that it lacks all the same, is an error.
 pub fn guarded<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(result) => result,
-        Err(_) => Err(Fault::Absent("the driver is older than CUDA 13.0, or damaged".into())),
+    if let Some(cause) = probe::too_old() {
+        return Err(Fault::Absent(format!("the driver cannot be used: {cause}")));
     }
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(Fault::Absent(probe::DAMAGED.into())))
 }
