@@ -419,9 +419,9 @@ fn cameras_hold(clips: &[PathBuf], model: &str, cameras: usize) -> bool {
     let (p50, p99) = (counts.quantile(0.5) as f64 / 1e3, counts.quantile(0.99) as f64 / 1e3);
     // What was shed would come after all that were answered.
     let answered = counts.count() as f64;
-    let late = 0.99 * (answered + shed as f64) / answered.max(1.0);
-    let p99_of_all = if late < 1.0 {
-        counts.quantile(late) as f64 / 1e3
+    let share = 0.99 * (answered + shed as f64) / answered.max(1.0);
+    let p99_of_all = if share < 1.0 {
+        counts.quantile(share) as f64 / 1e3
     } else {
         f64::INFINITY
     };

@@ -76,7 +76,7 @@ impl Exit {
     /// Ends the process, without what C libraries have left to be done at its end: those of ONNX Runtime's providers take
     /// things down in an order of their own, and now and then end a process by SIGABRT that had all its work done
     /// (<https://github.com/pykeio/ort/issues/564>).
-    fn end(&self) -> ! {
+    fn end(self) -> ! {
         // Who was to read it may be gone.
         let _ = std::io::stdout().flush();
         signal_hook::low_level::exit(match self {

@@ -17,6 +17,9 @@ const DRIVER_LIBRARIES: [&str; 2] = ["libcuda.so", "libcuda.so.1"];
 /// Of the driver's calls that are made, the one that came last: with CUDA 10.1.
 const NEWEST_CALL: &CStr = c"cuThreadExchangeStreamCaptureMode";
 
+/// Of a driver that lacks one of the calls that every one has.
+pub(super) const DAMAGED: &str = "the driver is damaged: install it again";
+
 /// NVIDIA's decoder, which comes with the driver.
 pub const NVDEC_LIBRARY: &str = "libnvcuvid.so.1";
 
@@ -68,9 +71,6 @@ pub fn cuda() -> Cuda {
         Err(_) => Cuda::Broken(DAMAGED.into()),
     }
 }
-
-/// Of a driver that lacks one of the calls that every one has.
-pub(super) const DAMAGED: &str = "the driver is damaged: install it again";
 
 /// Why a driver that is there cannot be used at all; none where it can, or there is none.
 pub(super) fn too_old() -> Option<String> {

@@ -15,7 +15,7 @@ use ort::value::{Shape, TensorRefMut};
 
 use super::provider::Provider;
 use super::runner::{Binding, EndValue, Opened, PLAIN_RUNS, Runner};
-use super::runtime::runtime;
+use super::runtime::{is_since, runtime};
 use super::session::{Element, Model, TensorSpec, guarded};
 use crate::device::{Buffer, Device, Fault};
 use crate::errors::{OperatorError, Result};
@@ -128,7 +128,7 @@ impl Bound {
     /// As there.
     pub fn warm_up(&mut self, size: usize) -> Result<(), Fault> {
         match runtime() {
-            Ok(runtime) if runtime.is_since(PLAIN_RUNS) => self.runner.run_plainly(size),
+            Ok(runtime) if is_since(runtime.version(), PLAIN_RUNS) => self.runner.run_plainly(size),
             _ => Ok(()),
         }
     }

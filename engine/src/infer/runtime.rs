@@ -63,10 +63,6 @@ impl Runtime {
     pub fn version(&self) -> &str {
         &self.version
     }
-    /// Whether it is this version, as `[1, 17]`, or a later one.
-    pub(super) fn is_since(&self, version: [u32; 2]) -> bool {
-        is_since(&self.version, version)
-    }
     /// The file it was loaded from; a bare name where the system's loader found it.
     pub fn library(&self) -> &Path {
         &self.library
@@ -147,7 +143,7 @@ fn version(library: &Path) -> Option<String> {
     Some(text.to_string_lossy().into_owned())
 }
 
-/// Whether a version is `first` or a later one; not where it says nothing.
+/// Whether a version is `first`, as `[1, 17]`, or a later one; not where it says nothing.
 pub(super) fn is_since(version: &str, first: [u32; 2]) -> bool {
     numbers(version).is_some_and(|numbers| numbers >= first)
 }
